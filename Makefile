@@ -1,0 +1,71 @@
+# What a person types. Every target works without a terminal, as root or not, and a second run of `setup` does nothing.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+TOOLCHAINS := $(patsubst requirements/go-%.txt,.toolchains/go%/.made,$(wildcard requirements/go-*.txt))
+CODE := $(wildcard src tests benchmarks)
+LOCKS := $(patsubst %.in,%.txt,$(wildcard requirements/*.in))
+
+.PHONY: help run setup test check bench lock docs clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+run: .venv/.runtime ## look at this machine's Go build cache; changes nothing
+	@MAKE='$(MAKE)' sh make/run.sh
+
+setup: .venv/.dev $(TOOLCHAINS) ## all that the tests need
+	@sh make/packages.sh strace git
+
+test: setup ## all tests; takes some minutes
+	$(BIN)/pytest -q -n 2 --dist worksteal
+
+check: .venv/.dev ## linters, types, layers, docs
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/architecture tests/docs
+
+bench: setup ## the measurements that the docs quote
+	@sh make/packages.sh restic hyperfine
+	$(BIN)/python benchmarks/run.py
+
+docs: .venv/.dev ## write the generated pages again
+	PYTHONPATH=tests $(BIN)/python -m docs.generate
+
+lock: .venv/.made ## pin the newest versions that requirements/*.in allow
+	$(PIP) install --quiet --upgrade uv
+	for lock in $(LOCKS); do \
+	    $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	        --no-header --no-annotate --no-emit-index-url --output-file "$$lock" "$${lock%.txt}.in" || exit; \
+	done
+
+clean: ## remove what these targets made
+	rm -rf -- .venv .toolchains .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build
+	find src tests -type d -name __pycache__ -prune -exec rm -rf -- {} +
+
+.venv/.made:
+	sh make/venv.sh
+	@touch $@
+
+.venv/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml | .venv/.made
+	$(PIP) install --quiet --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.runtime
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Made under another name first, so that a stopped download never looks like a toolchain.
+.toolchains/go%/.made: requirements/go-%.txt | .venv/.made
+	rm -rf -- .toolchains/go$* .toolchains/partial-go$*
+	$(PIP) install --quiet --no-deps --require-hashes --target .toolchains/partial-go$* -r $<
+	mv .toolchains/partial-go$* .toolchains/go$*
+	@touch $@

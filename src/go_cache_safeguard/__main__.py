@@ -1,0 +1,19 @@
+"""Where the process begins: `go-cache-safeguard` and `python -m go_cache_safeguard`.
+
+Knows:     nothing but the command line's entry.
+Called by: the console script and the interpreter.
+Never:     holds logic.
+"""
+
+import sys
+
+from go_cache_safeguard.cli.app import run
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The whole command line, and the one place where a failure becomes an exit code.
+
+Knows:     the groups of commands, and what to do with whatever comes out of one.
+Called by: `__main__`.
+Never:     decides anything about a cache. One of the two places with a broad `except`: it fails closed and writes a report.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from go_cache_safeguard import __version__
+from go_cache_safeguard.cli import act, audit, config_show, doctor, look, operations
+from go_cache_safeguard.core.errors import ExitCode, Failure
+
+_EPILOG = (
+    "Exit codes: 0 done, 1 bug, 2 usage, 10-19 the guard said no, 20-29 acting failed, 30-39 tools and environment."
+)
+
+app = typer.Typer(
+    name="go-cache-safeguard",
+    help="Prove, plan, clean and undo: the tool to reach for before anything deletes a cache.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if wanted:
+        typer.echo(f"go-cache-safeguard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Prove, plan, clean and undo: the tool to reach for before anything deletes a cache."""
+
+
+look.register(app)
+act.register(app)
+doctor.register(app)
+app.add_typer(operations.app, name="ops")
+app.add_typer(audit.app, name="audit")
+app.add_typer(config_show.app, name="config")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: Without the program's name.
+
+    Returns:
+        The exit code; see `core.errors.ExitCode`.
+    """
+    try:
+        code = app(args=list(arguments), prog_name="go-cache-safeguard", standalone_mode=False)
+        return int(code) if isinstance(code, int) else ExitCode.DONE
+    except Failure as failure:
+        _say_failure(failure)
+        return failure.exit_code
+    except TyperException as error:
+        return _say_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing is wrong with us, and there is nobody to tell.
+        sys.stderr.close()
+        return 141
+    except Exception as error:  # noqa: BLE001 - the top of the process: a report instead of a traceback
+        from go_cache_safeguard.cli.report import write_report  # noqa: PLC0415 - only when something broke
+
+        write_report(error, arguments)
+        return ExitCode.BUG
+
+
+def _say_usage(error: TyperException) -> ExitCode:
+    text = error.format_message()
+    if "Usage:" in text:
+        # Nothing was asked: the help is the answer.
+        sys.stderr.write(text + "\n")
+    else:
+        sys.stderr.write(f"error: {text} [usage]\n\nhint: put --help after the command\n")
+    return ExitCode.USAGE
+
+
+def _say_failure(failure: Failure) -> None:
+    lines = [f"error: {failure.what} [{failure.id}]"]
+    if failure.not_done:
+        lines.append(f"  {failure.not_done}")
+    if failure.hint:
+        lines.append(f"\nhint: {failure.hint}")
+    sys.stderr.write("\n".join(lines) + "\n")

@@ -1,0 +1,363 @@
+"""`status`, `check`, `fsck`: the commands that only look.
+
+Knows:     what a person sees of a cache, and which exit code a finding means.
+Called by: `cli.app`.
+Never:     changes a cache, except `fsck --repair`, which goes through the same door as `clean`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from go_cache_safeguard.cli import options
+from go_cache_safeguard.cli.doctor import exit_code
+from go_cache_safeguard.core.errors import ExitCode, Failure
+from go_cache_safeguard.core.size import format_size
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.inspect import Status
+    from go_cache_safeguard.flows.session import Session
+    from go_cache_safeguard.gocache.disk import Inspection
+    from go_cache_safeguard.gocache.summary import Amount, Part, Summary
+
+Only = Annotated[str | None, typer.Option("--only", metavar="IDS", help="Only these checks, with commas between.")]
+_TOP = 8
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (status, check, fsck):
+        app.command()(command)
+
+
+def status(
+    *,
+    gocache: options.GoCache = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """What caches are here, how large, what is known to be wrong, what could be had back."""
+    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.inspect import status as look  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.plan import installed_toolchains  # noqa: PLC0415 - loaded where used
+
+    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    path = session.gocache(gocache)
+    try:
+        installed = installed_toolchains(session)
+    except Failure:
+        # Without any toolchain nothing can be told dead; the page says that none was found.
+        installed = frozenset()
+    found = look(session, path, installed=installed)
+    screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    if json:
+        screen.document("status", 1, _status_value(found))
+    else:
+        _tell_status(screen, found)
+
+
+def check(
+    *,
+    only: Only = None,
+    gocache: options.GoCache = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Ask the checks that stand before any removal; the exit code says the worst verdict."""
+    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.checks import run_checks  # noqa: PLC0415 - loaded where used
+
+    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    path = _existing(session, gocache)
+    ids = None if only is None else tuple(part.strip() for part in only.split(",") if part.strip())
+    verdicts = run_checks(session, path, ids)
+    screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    if json:
+        screen.document("check", 1, {"gocache": str(path), "verdicts": [verdict.as_value() for verdict in verdicts]})
+    else:
+        for verdict in verdicts:
+            screen.verdict(verdict)
+    raise typer.Exit(exit_code(verdicts))
+
+
+def fsck(
+    *,
+    everything: options.AllEntries = False,
+    sample: options.Sample = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Evict what is damaged, through quarantine.")] = False,
+    gocache: options.GoCache = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Hash and cross-check every entry; name each damage by package, toolchain and target.
+
+    Files whose size, times and inode are those of an earlier good hash are trusted; --all trusts nothing.
+    """
+    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.inspect import Effort  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.inspect import fsck as run_fsck  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.gocache.disk import Level  # noqa: PLC0415 - loaded where used
+
+    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    path = _existing(session, gocache)
+    effort = Effort(Level.ALL if everything else Level.CHANGED, options.share(sample, "--sample"))
+    inspection = run_fsck(session, path, effort)
+    screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    if json:
+        screen.document("fsck", 1, _fsck_value(path, inspection))
+    else:
+        _tell_fsck(screen, path, inspection)
+    if repair:
+        _repair(session, screen, path, inspection)
+        return
+    raise typer.Exit(_fsck_exit(inspection))
+
+
+def _existing(session: "Session", given: Path | None) -> Path:
+    from go_cache_safeguard.flows.session import NoTarget  # noqa: PLC0415 - loaded where used
+
+    path = session.gocache(given)
+    if not path.exists():
+        raise NoTarget(
+            f"{path} does not exist",
+            not_done="nothing was looked at",
+            hint="nothing was cached yet: go makes the directory when it first builds something",
+        )
+    return path
+
+
+def _fsck_exit(inspection: "Inspection") -> ExitCode:
+    from go_cache_safeguard.flows.checks import integrity_facts  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.gocache.checks import integrity  # noqa: PLC0415 - loaded where used
+
+    return exit_code([integrity.judge(integrity_facts(inspection))])
+
+
+def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspection") -> None:
+    from go_cache_safeguard.cli.act import tell_receipt  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.checks import run_checks  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.clean import clean  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.remove import Manner  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.repair import repair_plan  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.tree.root import open_root  # noqa: PLC0415 - loaded where used
+
+    with open_root(path) as root:
+        plan = repair_plan(session, root, inspection.inventory, inspection.findings)
+    if not plan.items:
+        if not screen.as_json:
+            screen.line("nothing to repair")
+        return
+    # The integrity check would only say again why we are here.
+    manner = Manner(wait_s=session.config.seconds("clean.wait"), prover=None, fast=False)
+    tell_receipt(screen, clean(session, plan, lambda: run_checks(session, path, ("permissions",)), manner, None))
+
+
+def _fsck_value(path: Path, inspection: "Inspection") -> dict[str, object]:
+    return {
+        "gocache": str(path),
+        "level": str(inspection.level),
+        "files": inspection.inventory.files,
+        "hashed_files": inspection.hashed_files,
+        "hashed_bytes": inspection.hashed_bytes,
+        "trusted_files": inspection.trusted_files,
+        "unhashed_files": inspection.unhashed_files,
+        "read_entries": inspection.read_entries,
+        "trusted_entries": inspection.trusted_entries,
+        "index": str(inspection.index),
+        "milliseconds": int(inspection.seconds * 1000),
+        "foreign": [{"name": one.name, "kind": one.kind, "bytes": one.size} for one in inspection.inventory.foreign],
+        "findings": [
+            {
+                "name": one.name,
+                "kind": one.kind.value,
+                "package": one.package,
+                "toolchain": one.toolchain,
+                "target": one.target,
+                "effect": one.effect.name,
+                "severity": str(one.severity),
+                "text": one.text,
+                "evict": list(one.evict),
+            }
+            for one in inspection.findings
+        ],
+    }
+
+
+def _tell_fsck(screen: "Screen", path: Path, inspection: "Inspection") -> None:
+    from go_cache_safeguard.flows.checks import name_damage  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.gocache.fsck import is_damage  # noqa: PLC0415 - loaded where used
+
+    inventory = inspection.inventory
+    rate = f", {format_size(int(inspection.hashed_bytes / inspection.seconds))}/s" if inspection.hashed_bytes else ""
+    screen.line(f"fsck of {path}", "bold")
+    screen.line(
+        f"  {len(inventory.actions):,} index entries, {len(inventory.outputs):,} outputs, {format_size(inventory.size)}"
+    )
+    screen.line(
+        f"  {inspection.hashed_files:,} outputs hashed now ({format_size(inspection.hashed_bytes)}{rate}), "
+        f"{inspection.trusted_files:,} unchanged since they were hashed; {inspection.seconds:.2f} s"
+    )
+    damage = [finding for finding in inspection.findings if is_damage(finding)]
+    for finding in damage[:50]:
+        screen.line(
+            f"{finding.severity:<8} {name_damage(finding)}", "bold red" if finding.severity == "BLOCK" else "yellow"
+        )
+        screen.line(f"         {finding.text}; {finding.effect.value}")
+    if len(damage) > 50:
+        screen.line(f"         and {len(damage) - 50:,} more; --json names all")
+    harmless = len(inspection.findings) - len(damage)
+    if harmless:
+        screen.line(f"  {harmless:,} outputs are not named by any entry: harmless, `plan --orphans` lists them")
+    for one in inventory.foreign[:10]:
+        screen.line(f"  foreign: {one.name} ({one.kind}, {format_size(one.size)}): reported, never touched")
+    if len(inventory.foreign) > 10:
+        screen.line(f"  and {len(inventory.foreign) - 10:,} more foreign files")
+    if damage:
+        screen.line("remedy: go-cache-safeguard fsck --repair")
+    else:
+        screen.line("no damage found", "green")
+
+
+def _status_value(found: "Status") -> dict[str, object]:
+    value: dict[str, object] = {
+        "gocache": str(found.gocache),
+        "exists": not found.missing,
+        "go": found.go,
+        "disk": {"free_bytes": found.disk_free, "bytes": found.disk_size},
+        "quarantine": [one.as_value() for one in found.quarantine],
+        "unfinished": list(found.unfinished),
+        "held": list(found.held),
+    }
+    if found.modules is not None:
+        modules = found.modules
+        value["modules"] = {
+            "path": str(modules.path),
+            "exists": modules.exists,
+            "versions": modules.versions,
+            "files": modules.files,
+            "bytes": modules.size,
+            "unreadable": modules.unreadable,
+        }
+    if found.inspection is not None and found.summary is not None:
+        value["fsck"] = _fsck_value(found.gocache, found.inspection)
+        value["summary"] = _summary_value(found.summary)
+    return value
+
+
+def _tell_status(screen: "Screen", found: "Status") -> None:
+    screen.line(f"build cache   {found.gocache}", "bold")
+    screen.line(f"  go          {found.go or 'no go command was found; install Go 1.21 or later, or set go.command'}")
+    if found.missing:
+        screen.line(f"  {found.missing}")
+    if found.inspection is not None and found.summary is not None:
+        _tell_cache(screen, found)
+    if found.modules is not None:
+        modules = found.modules
+        screen.heading(f"module cache  {modules.path}")
+        if modules.exists:
+            bound = "at least " if modules.unreadable else ""
+            screen.line(
+                f"  {modules.versions:,} module versions, {modules.files:,} files, {bound}{format_size(modules.size)}"
+            )
+        else:
+            screen.line("  does not exist yet")
+    if found.quarantine:
+        screen.heading("quarantine")
+        rows = [(one.op, str(one.state), f"{one.files:,}", format_size(one.size)) for one in found.quarantine]
+        screen.table(("operation", "state", "files", "size"), rows, right=(2, 3))
+    if found.unfinished:
+        screen.line(f"\n{len(found.unfinished)} operations did not end; run `go-cache-safeguard recover`", "bold red")
+    if found.held:
+        screen.line(f"\n{len(found.held)} operations are held; see `go-cache-safeguard ops list`", "yellow")
+
+
+def _tell_cache(screen: "Screen", found: "Status") -> None:
+    inspection, summary = found.inspection, found.summary
+    if inspection is None or summary is None:
+        return
+    inventory = inspection.inventory
+    screen.line(
+        f"  holds       {format_size(inventory.size)} ({format_size(inventory.disk)} on disk): "
+        f"{len(inventory.actions):,} index entries, {len(inventory.outputs):,} outputs"
+    )
+    screen.line(f"  disk        {format_size(found.disk_free)} free of {format_size(found.disk_size)}")
+    if inventory.fuzz.files:
+        screen.line(
+            f"  fuzz/       {inventory.fuzz.files:,} inputs, {format_size(inventory.fuzz.size)}: yours, never touched"
+        )
+    if inventory.foreign:
+        screen.line(f"  foreign     {len(inventory.foreign):,} files that go did not write: never touched")
+    for title, groups in (
+        ("kind", summary.by_kind),
+        ("toolchain", summary.by_toolchain),
+        ("target", summary.by_target),
+        ("-race", summary.by_race),
+        ("last used", summary.by_age),
+    ):
+        _tell_groups(screen, title, groups)
+    screen.heading("reclaimable")
+    rows = [(name, f"{amount.files:,}", format_size(amount.size)) for name, amount in _reclaimable(summary)]
+    screen.table(("what", "outputs", "size"), rows, right=(1, 2))
+    known = inspection.trusted_files
+    screen.line()
+    screen.line(
+        f"{known:,} of {known + inspection.unhashed_files:,} named outputs are known to be whole; `fsck` hashes the rest"
+    )
+
+
+def _reclaimable(summary: "Summary") -> "list[tuple[str, Amount]]":
+    rows = [
+        ("named by no entry (--orphans)", summary.orphans),
+        ("not used for 5 days (--unused-for 5d)", summary.unused),
+    ]
+    if summary.dead is not None:
+        rows.append(("made by a Go that is not installed (--dead-toolchains)", summary.dead))
+    return rows
+
+
+def _summary_value(summary: "Summary") -> dict[str, object]:
+    tables = {
+        "by_kind": summary.by_kind,
+        "by_toolchain": summary.by_toolchain,
+        "by_target": summary.by_target,
+        "by_race": summary.by_race,
+        "by_age": summary.by_age,
+    }
+    amounts = {
+        "entries": summary.entries,
+        "outputs": summary.outputs,
+        "orphans": summary.orphans,
+        "unused": summary.unused,
+        "dead": summary.dead,
+        "foreign": summary.foreign,
+        "fuzz": summary.fuzz,
+    }
+    value: dict[str, object] = {
+        name: None if amount is None else _amount_value(amount) for name, amount in amounts.items()
+    }
+    for name, parts in tables.items():
+        value[name] = {part.name: _amount_value(part.amount) for part in parts}
+    return value
+
+
+def _amount_value(amount: "Amount") -> dict[str, int]:
+    return {"files": amount.files, "bytes": amount.size}
+
+
+def _tell_groups(screen: "Screen", title: str, parts: "Sequence[Part]") -> None:
+    screen.line()
+    rows = [(part.name, f"{part.amount.files:,}", format_size(part.amount.size)) for part in parts[:_TOP]]
+    if len(parts) > _TOP:
+        rest = parts[_TOP:]
+        files, size = sum(part.amount.files for part in rest), sum(part.amount.size for part in rest)
+        rows.append((f"{len(rest)} others", f"{files:,}", format_size(size)))
+    screen.table((title, "outputs", "size"), rows, right=(1, 2))

@@ -1,0 +1,90 @@
+"""Options that several commands share, each described once.
+
+Knows:     names, help texts and types of shared options; how they become a session.
+Called by: the command files.
+Never:     reads a cache.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from go_cache_safeguard.core.duration import parse_duration
+from go_cache_safeguard.core.size import Share, parse_size
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.flows.session import Session
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+GoCache = Annotated[
+    Path | None,
+    typer.Option("--gocache", metavar="DIR", help="The build cache; default: what `go env GOCACHE` says."),
+]
+StateDir = Annotated[
+    str | None, typer.Option("--state-dir", metavar="DIR", help="Where journal, plans and indexes of ours lie.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting for this run only; see `config show`. Repeatable."),
+]
+AllEntries = Annotated[bool, typer.Option("--all", help="Hash everything again, whatever the index remembers.")]
+Sample = Annotated[
+    str | None,
+    typer.Option(
+        "--sample", metavar="SHARE", help="Besides what changed, hash this share again, chosen at random: 5%."
+    ),
+]
+
+
+def session(
+    *, settings: list[str] | None = None, state_dir: str | None = None, quiet: bool = False, json: bool = False
+) -> "Session":
+    """Open a session from the shared options.
+
+    Raises:
+        typer.BadParameter: A `--set` is not KEY=VALUE.
+    """
+    from go_cache_safeguard.cli.progress import progress_for  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.session import open_session  # noqa: PLC0415 - loaded where used
+
+    arguments: dict[str, str] = {}
+    for text in settings or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
+        arguments[key.strip()] = value.strip()
+    if state_dir is not None:
+        arguments["state.dir"] = state_dir
+    return open_session(arguments, progress=progress_for(quiet=quiet or json))
+
+
+def size(text: str | None, option: str) -> int | Share | None:
+    """Read a size or share given to an option."""
+    if text is None:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def duration(text: str | None, option: str) -> int | None:
+    """Read a length of time given to an option, in seconds."""
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def share(text: str | None, option: str) -> float:
+    """Read a share given to an option, 0 to 1; 0 when it was not given."""
+    read = size(text, option)
+    if read is None:
+        return 0.0
+    if not isinstance(read, Share):
+        raise typer.BadParameter(f"{text!r} is not a share such as 5%", param_hint=option)
+    return read.per_million / 1_000_000

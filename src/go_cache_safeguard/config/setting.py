@@ -1,0 +1,249 @@
+"""The one table of everything that can be set.
+
+Knows:     each key with its kind, default, limits and sentence, and whether a project file may set it.
+Called by: `config.layer` and `config.resolve` read values with it, `config.document` prints it.
+Never:     reads a file or the environment; knows nothing of where a value came from.
+Source:    forms of `go.toolchain` after go.dev/doc/toolchain, "Selecting Go toolchains" (go1.21 to go1.27).
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias, assert_never
+
+from go_cache_safeguard.core import duration
+from go_cache_safeguard.core.duration import parse_duration
+from go_cache_safeguard.core.size import Share, parse_size
+
+Value: TypeAlias = str | int | Share
+"""Text, path, choice and toolchain are text; durations are seconds, sizes bytes, counts plain numbers."""
+
+PREFIX = "GO_CACHE_SAFEGUARD_"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TOOLCHAIN = re.compile(r"(local|auto|path|go1[0-9A-Za-z.-]*)(\+(auto|path))?", re.ASCII)
+_DIGITS = re.compile(r"\d{1,9}", re.ASCII)
+
+
+class Kind(Enum):
+    """What a value is made of; the text is what the docs say."""
+
+    CHOICE = "one of a few words"
+    SHARE = "a share from 0% to 100%, such as 50%"
+    SIZE = "a number of bytes, such as 20GiB, 500MB or 1073741824"
+    DURATION = duration.ALLOWED
+    COUNT = "a whole number"
+    PATH = "an absolute path"
+    TOOLCHAIN = "what GOTOOLCHAIN may be, such as local, auto or go1.27.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that can be set.
+
+    Attributes:
+        key: `table.name`, as in a file.
+        kind: See `Kind`.
+        default: As a person would write it.
+        what: One sentence.
+        choices: The words allowed; only for `Kind.CHOICE`.
+        low: The least number allowed: seconds, bytes or a count.
+        high: The greatest, or None.
+        project: Whether a project file may set it. A repository one clones is not trusted, so it may set nothing that
+            decides what is removed, what is kept, who approves, or which program is started.
+    """
+
+    key: str
+    kind: Kind
+    default: str
+    what: str
+    choices: tuple[str, ...] = ()
+    low: int = 0
+    high: int | None = None
+    project: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return PREFIX + self.key.replace(".", "_").upper()
+
+    @property
+    def allowed(self) -> str:
+        """What a value may be, as half a sentence."""
+        words = _one_of(self.choices) if self.kind is Kind.CHOICE else self.kind.value
+        if self.kind is Kind.PATH:
+            words += ", or nothing"
+        if self.high is not None:
+            words += f", from {self.low} to {self.high}"
+        elif self.low and self.kind is Kind.DURATION:
+            words += f", at least {duration.format_duration(self.low)}"
+        return words
+
+    def read(self, text: str) -> Value:
+        """Read a value.
+
+        Raises:
+            ValueError: It is not allowed here. Whoever catches this says what is, with `allowed`.
+        """
+        value = self._read(text)
+        if isinstance(value, int) and not (self.low <= value and (self.high is None or value <= self.high)):
+            raise ValueError(text)
+        return value
+
+    def _read(self, text: str) -> Value:
+        match self.kind:
+            case Kind.CHOICE:
+                return _listed(text, self.choices)
+            case Kind.SHARE | Kind.SIZE:
+                return _sized(text, Share if self.kind is Kind.SHARE else int)
+            case Kind.DURATION:
+                return parse_duration(text)
+            case Kind.COUNT:
+                return int(_matched(text, _DIGITS))
+            case Kind.PATH:
+                return _path(text)
+            case Kind.TOOLCHAIN:
+                return _matched(text, _TOOLCHAIN)
+            case _:
+                assert_never(self.kind)
+
+
+def _one_of(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _listed(text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise ValueError(text)
+    return text
+
+
+def _sized(text: str, kind: type[int | Share]) -> int | Share:
+    value = parse_size(text)
+    if not isinstance(value, kind):
+        raise ValueError(text)  # noqa: TRY004 - the text is wrong, not its type
+    return value
+
+
+def _matched(text: str, pattern: re.Pattern[str]) -> str:
+    if pattern.fullmatch(text) is None:
+        raise ValueError(text)
+    return text
+
+
+def _path(text: str) -> str:
+    if text and (not text.startswith("/") or _CONTROL.search(text) or ".." in text.split("/")):
+        raise ValueError(text)
+    return text
+
+
+_THEN = ("allow", "hold", "refuse")
+
+SETTINGS = (
+    Setting("policy.on_block", Kind.CHOICE, "hold", "What happens to a removal when a check says BLOCK.", _THEN),
+    Setting(
+        "policy.on_unknown",
+        Kind.CHOICE,
+        "hold",
+        "What happens to a removal when a check says UNKNOWN: something could not be read.",
+        _THEN,
+    ),
+    Setting("policy.on_warn", Kind.CHOICE, "allow", "What happens to a removal when a check says WARN.", _THEN),
+    Setting(
+        "policy.hold_share",
+        Kind.SHARE,
+        "50%",
+        "A removal of more than this share of the cache's bytes is held.",
+    ),
+    Setting(
+        "policy.hold_bytes",
+        Kind.SIZE,
+        "0",
+        "A removal of more than this many bytes is held; 0 means that only the share counts.",
+    ),
+    Setting(
+        "approval.self",
+        Kind.CHOICE,
+        "single-user",
+        "Whether the requester may approve alone: never, always, or only when the machine has no other login account.",
+        ("never", "single-user", "always"),
+    ),
+    Setting(
+        "approval.expires",
+        Kind.DURATION,
+        "24h",
+        "How long a held operation waits before it expires.",
+        low=60,
+    ),
+    Setting("go.command", Kind.PATH, "", "The go command to start; nothing means the first `go` on PATH."),
+    Setting(
+        "go.timeout",
+        Kind.DURATION,
+        "10m",
+        "How long a go command may run before it is stopped and its answer counts as UNKNOWN.",
+        low=1,
+        project=True,
+    ),
+    Setting(
+        "go.toolchain",
+        Kind.TOOLCHAIN,
+        "local",
+        "GOTOOLCHAIN for the go commands that we start; local means that none is ever downloaded.",
+    ),
+    Setting(
+        "fsck.threads",
+        Kind.COUNT,
+        "0",
+        "How many files are hashed at once; 0 means as many as the machine has processors.",
+        high=256,
+        project=True,
+    ),
+    Setting(
+        "clean.wait",
+        Kind.DURATION,
+        "30s",
+        "How long outputs wait for running builds after their index entries were moved away.",
+    ),
+    Setting(
+        "clean.proof",
+        Kind.CHOICE,
+        "canary",
+        "What shows after a removal that builds still work: a canary build, or none.",
+        ("canary", "none"),
+    ),
+    Setting(
+        "quarantine.dir",
+        Kind.PATH,
+        "",
+        "Where removed entries wait; nothing means beside the cache. It must be on the cache's own file system.",
+    ),
+    Setting(
+        "quarantine.retention",
+        Kind.DURATION,
+        "7d",
+        "How long removed entries can be put back before `purge` may delete them.",
+    ),
+    Setting(
+        "quarantine.purge_rate",
+        Kind.COUNT,
+        "0",
+        "How many files per second `purge` deletes at most; 0 means as many as the disk allows.",
+    ),
+    Setting(
+        "state.dir",
+        Kind.PATH,
+        "",
+        "Where the journal lives; nothing means /var/lib/go-cache-safeguard for root, and for others"
+        " $XDG_STATE_HOME/go-cache-safeguard or ~/.local/state/go-cache-safeguard.",
+    ),
+    Setting(
+        "output.color",
+        Kind.CHOICE,
+        "auto",
+        "Whether text is coloured; auto means on a terminal and when NO_COLOR is not set.",
+        ("auto", "always", "never"),
+        project=True,
+    ),
+)
+"""In the order of the docs. Who adds a setting adds it here and runs `make docs`."""
+
+BY_KEY = {setting.key: setting for setting in SETTINGS}

@@ -1,0 +1,1 @@
+"""The stories: each joins features and says in which order things happen."""

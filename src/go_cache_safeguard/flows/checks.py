@@ -1,0 +1,127 @@
+"""Ask the checks: gather the facts of each, and have it judge them.
+
+Knows:     where the facts of each check come from. A check that cannot get them says UNKNOWN.
+Called by: the command line's `check`, and `clean`.
+Never:     judges: that is `gocache.checks`.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from go_cache_safeguard.core.errors import Failure, UsageFailure
+from go_cache_safeguard.core.verdict import Outcome, Verdict
+from go_cache_safeguard.flows.inspect import Effort, look
+from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.flows.trial import carry_out_trial, home_of_owner
+from go_cache_safeguard.gocache.checks import CHECKS, index_agreement, integrity, permissions, reuse
+from go_cache_safeguard.gocache.checks.tally import Tally
+from go_cache_safeguard.gocache.damage import Effect, Finding
+from go_cache_safeguard.gocache.disk import Inspection, Level
+from go_cache_safeguard.gocache.fsck import is_damage
+from go_cache_safeguard.gocache.survey import survey
+from go_cache_safeguard.gotool.complaint import printable
+from go_cache_safeguard.tree.root import Root, open_root
+
+
+def run_checks(session: Session, gocache: Path, only: Sequence[str] | None = None) -> list[Verdict]:
+    """Ask every check, or those that were named.
+
+    Args:
+        session: Who asks.
+        gocache: The cache, resolved.
+        only: Ids; None for all.
+
+    Raises:
+        UsageFailure: An id is not that of a check.
+        UnsafePath: The cache cannot be entered safely.
+    """
+    known = {check.id: check for check in CHECKS}
+    unknown = [name for name in only or () if name not in known]
+    if unknown:
+        raise UsageFailure(f"{unknown[0]!r} is not a check", hint=f"checks: {', '.join(known)}")
+    with open_root(gocache) as root:
+        return [_ask(session, root, name) for name in known if only is None or name in only]
+
+
+def _ask(session: Session, root: Root, name: str) -> Verdict:
+    session.progress.phase(f"checking {name}")
+    try:
+        return _ASKING[name](session, root)
+    except (Failure, OSError) as problem:
+        return Verdict(name, Outcome.UNKNOWN, f"the facts could not be had: {problem}")
+    finally:
+        session.progress.phase("")
+
+
+def _permissions(_session: Session, root: Root) -> Verdict:
+    return permissions.judge(survey(root.fd, root.path, uid=os.geteuid()))
+
+
+def _integrity(session: Session, root: Root) -> Verdict:
+    return integrity.judge(integrity_facts(look(session, root, Effort(Level.CHANGED))))
+
+
+def integrity_facts(inspection: Inspection) -> integrity.IntegrityFacts:
+    """Count the findings of an fsck by what they do to a build."""
+    damage = [finding for finding in inspection.findings if is_damage(finding)]
+
+    def tally(*effects: Effect) -> Tally:
+        found = Tally()
+        for finding in damage:
+            if finding.effect in effects:
+                found = found.plus(name_damage(finding))
+        return found
+
+    return integrity.IntegrityFacts(
+        outputs=inspection.hashed_files + inspection.trusted_files + inspection.unhashed_files,
+        hashed=inspection.hashed_files,
+        trusted=inspection.trusted_files,
+        wrong=tally(Effect.SILENTLY_WRONG),
+        failing=tally(Effect.BUILD_FAILS_FOREVER, Effect.REBUILDS_EVERY_TIME),
+        healing=tally(Effect.HEALS_ITSELF),
+        unreadable=tally(Effect.UNKNOWN),
+    )
+
+
+def name_damage(finding: Finding) -> str:
+    """What is damaged, as a person would say it: package, toolchain, target, file."""
+    words = (finding.package, finding.toolchain, finding.target)
+    about = " ".join(word for word in words if word)
+    return f"{about} ({finding.name})" if about else finding.name
+
+
+def _reuse(session: Session, root: Root) -> Verdict:
+    tried = carry_out_trial(session, root)
+    return reuse.judge(reuse.ReuseFacts(tried.first, tried.second))
+
+
+def _index_agreement(session: Session, root: Root) -> Verdict:
+    module = _module_of(session.cwd)
+    questions = [("std", "std", Path(session.go_env.root)), *([(str(module), "./...", module)] if module else [])]
+    go = session.go_for(root.uid, root.gid)
+    environ = {"GOCACHE": str(root.path), "GOPROXY": "off", **home_of_owner(root)}
+    plain = index_agreement.without_index(session.environ.get("GODEBUG", ""))
+
+    def listing(pattern: str, cwd: Path, extra: Mapping[str, str]) -> index_agreement.Listing:
+        ran = go.run(index_agreement.list_args(pattern), cwd=cwd, extra_env={**environ, **extra})
+        return index_agreement.Listing(ran.exit_code, printable(ran.stderr), index_agreement.parse_listing(ran.stdout))
+
+    asked = tuple(
+        index_agreement.Asked(what, listing(pattern, cwd, {}), listing(pattern, cwd, plain))
+        for what, pattern, cwd in questions
+    )
+    return index_agreement.judge(index_agreement.IndexFacts(asked))
+
+
+def _module_of(cwd: Path) -> Path | None:
+    """The module that the person stands in, if any."""
+    return next((folder for folder in (cwd, *cwd.parents) if (folder / "go.mod").is_file()), None)
+
+
+_ASKING: Mapping[str, Callable[[Session, Root], Verdict]] = {
+    permissions.CHECK.id: _permissions,
+    integrity.CHECK.id: _integrity,
+    reuse.CHECK.id: _reuse,
+    index_agreement.CHECK.id: _index_agreement,
+}

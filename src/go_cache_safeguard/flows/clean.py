@@ -1,0 +1,208 @@
+"""The story of a clean: check, plan, decide, hold or go on, quarantine, prove.
+
+Knows:     the steps and their order, and what each writes into the journal.
+Called by: the command line's `clean` and `fsck --repair`.
+Never:     executes a plan that is neither ALLOWED nor APPROVED; executes one twice.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from go_cache_safeguard.core.decision import Allow, Decision, Hold, Refuse
+from go_cache_safeguard.core.errors import ExitCode, Failure, IllegalTransition, PlanVoid
+from go_cache_safeguard.core.lifecycle import State
+from go_cache_safeguard.core.operation import Operation
+from go_cache_safeguard.core.plan import Plan, parse_plan
+from go_cache_safeguard.core.policy import decide
+from go_cache_safeguard.core.receipt import Receipt
+from go_cache_safeguard.core.verdict import Verdict
+from go_cache_safeguard.flows.approve import approve_by_digest, expire
+from go_cache_safeguard.flows.remove import Manner, execute
+from go_cache_safeguard.flows.session import Session, new_operation_id
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.journal.store import Journal
+
+
+class Held(Failure):
+    """The operation waits for a person."""
+
+    id = "held"
+    exit_code = ExitCode.HELD
+    meaning = "policy holds the operation until a person approves it"
+
+
+class Refused(Failure):
+    """Policy says never."""
+
+    id = "refused"
+    exit_code = ExitCode.REFUSED
+    meaning = "policy refuses the operation, whoever asks"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A plan that was judged.
+
+    Attributes:
+        op: The operation's id.
+        plan: What would go.
+        verdicts: What the checks said.
+        decision: What policy makes of them.
+    """
+
+    op: str
+    plan: Plan
+    verdicts: tuple[Verdict, ...]
+    decision: Decision
+
+
+Confirm = Callable[[Asked], str]
+"""Shows the plan to the person at the terminal and returns what was typed; empty for no."""
+
+
+def ask(session: Session, journal: "Journal", plan: Plan, checks: Callable[[], Sequence[Verdict]]) -> Asked:
+    """Bring a plan before policy.
+
+    Args:
+        session: Who asks.
+        journal: Open for writing.
+        plan: What would go.
+        checks: Runs the checks; called after the request is in the journal.
+
+    Returns:
+        The decision; the operation is then ALLOWED, HELD or REFUSED.
+    """
+    op = new_operation_id()
+    journal.advance(
+        op,
+        State.REQUESTED,
+        {
+            "kind": plan.kind,
+            "target": plan.target,
+            "identity": plan.identity,
+            "selectors": list(plan.selectors),
+            "digest": plan.digest,
+            "items": len(plan.items),
+            "bytes": plan.total,
+            "whole": plan.whole,
+        },
+    )
+    _keep_plan(session, op, plan)
+    verdicts = tuple(checks())
+    journal.advance(op, State.CHECKED, {"verdicts": [verdict.as_value() for verdict in verdicts]})
+    decision = decide(session.config.policy(), verdicts, removing=plan.total, of=plan.whole)
+    reasons: dict[str, list[str]] = {"reasons": list(decision.reasons)}
+    match decision:
+        case Allow():
+            journal.advance(op, State.ALLOWED, reasons)
+        case Hold():
+            expires_s = int(time.time()) + session.config.seconds("approval.expires")
+            journal.advance(op, State.HELD, {**reasons, "expires_s": expires_s})
+        case Refuse():
+            journal.advance(op, State.REFUSED, reasons)
+    return Asked(op, plan, verdicts, decision)
+
+
+def clean(
+    session: Session,
+    plan: Plan,
+    checks: Callable[[], Sequence[Verdict]],
+    manner: Manner,
+    confirm: Confirm | None,
+    *,
+    always_ask: bool = False,
+) -> Receipt:
+    """The whole story for one plan.
+
+    Args:
+        session: Who asks, with which settings.
+        plan: What would go.
+        checks: Runs the checks.
+        manner: How it is executed.
+        confirm: Asks the person at the terminal; None when there is none.
+        always_ask: Ask even when policy allows.
+
+    Raises:
+        Held: Policy holds it, and nobody here may or did approve.
+        Refused: Policy refuses it.
+    """
+    with session.journal() as journal:
+        asked = ask(session, journal, plan, checks)
+        if isinstance(asked.decision, Refuse):
+            raise Refused("; ".join(asked.decision.reasons), not_done="nothing was removed")
+        if isinstance(asked.decision, Hold):
+            _approve_here(session, journal, asked, confirm)
+        elif always_ask and confirm is not None and not _typed_right(confirm(asked), plan):
+            journal.advance(asked.op, State.CANCELLED, {"why": "not confirmed"})
+            raise Refused("not confirmed", not_done="nothing was removed")
+        return execute(session, journal, asked.op, plan, manner)
+
+
+def _typed_right(typed: str, plan: Plan) -> bool:
+    from go_cache_safeguard.approval.token import digest_matches  # noqa: PLC0415 - loaded where used
+
+    return digest_matches(typed, plan.digest)
+
+
+def _approve_here(session: Session, journal: "Journal", asked: Asked, confirm: Confirm | None) -> None:
+    typed = confirm(asked) if confirm is not None else ""
+    if not typed:
+        raise Held(
+            f"{asked.op} is held: {'; '.join(asked.decision.reasons)}",
+            not_done="nothing was removed",
+            hint=f"`go-cache-safeguard ops approve {asked.op}` (by somebody who may), "
+            f"then `go-cache-safeguard clean {asked.op}`",
+        )
+    approve_by_digest(session, journal, asked.op, typed)
+
+
+def resume(session: Session, op: str, manner: Manner) -> Receipt:
+    """Execute an operation that was held and is approved now.
+
+    Raises:
+        Held: It is still held.
+        IllegalTransition: It cannot be executed (any more).
+        PlanVoid: The kept plan is not the one that was approved.
+    """
+    with session.journal() as journal:
+        operation = expire(journal, journal.operation(op), int(time.time()))
+        if operation.state is State.HELD:
+            raise Held(
+                f"{op} is still held", not_done="nothing was removed", hint=f"go-cache-safeguard ops approve {op}"
+            )
+        if operation.state not in {State.APPROVED, State.ALLOWED}:
+            raise IllegalTransition(f"{op} is {operation.state}: it cannot be executed", not_done="nothing was removed")
+        return execute(session, journal, op, kept_plan(session, operation), manner)
+
+
+def _keep_plan(session: Session, op: str, plan: Plan) -> None:
+    """Write the plan into our own state, so that what is approved later is what was asked."""
+    folder = session.state_dir / "plans"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / f"{op}.json").open("xb") as file:
+        file.write(plan.data + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def kept_plan(session: Session, operation: Operation) -> Plan:
+    """The plan that an operation was asked with.
+
+    Raises:
+        PlanVoid: It is gone, damaged, or not the one whose digest is in the journal.
+    """
+    path: Path = session.state_dir / "plans" / f"{operation.id}.json"
+    try:
+        plan = parse_plan(path.read_bytes())
+    except OSError as error:
+        raise PlanVoid(f"the plan of {operation.id} cannot be read: {error}", not_done="nothing was removed") from error
+    if plan.digest != operation.data["digest"]:
+        raise PlanVoid(
+            f"{path} is not the plan that was asked for", not_done="nothing was removed", hint="make a new plan"
+        )
+    return plan

@@ -1,0 +1,104 @@
+"""After a crash: finish or undo whatever was under way.
+
+Knows:     for each state in which something may be half done, the way out.
+Called by: the command line's `recover`.
+Never:     guesses: an operation that another live safeguard holds is left to it. May itself be killed and run again.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from go_cache_safeguard.core.canonical import Value
+from go_cache_safeguard.core.errors import Failure
+from go_cache_safeguard.core.lifecycle import UNFINISHED, State
+from go_cache_safeguard.core.operation import Operation
+from go_cache_safeguard.core.plan import parse_plan
+from go_cache_safeguard.core.receipt import parse_receipt
+from go_cache_safeguard.flows.prove import Prover
+from go_cache_safeguard.flows.purge import purge, stored
+from go_cache_safeguard.flows.remove import finish_waiting, merge_back, prove, put_back
+from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.flows.site import Site, site_of
+from go_cache_safeguard.flows.undo import Undone
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.journal.store import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What became of one operation.
+
+    Attributes:
+        op: Its id.
+        found: The state it was found in.
+        now: The state it is in.
+        problem: Why it could not be brought to an end; empty when it was.
+    """
+
+    op: str
+    found: State
+    now: State
+    problem: str = ""
+
+    def as_value(self) -> dict[str, Value]:
+        """For `--json`."""
+        return {"op": self.op, "found": str(self.found), "now": str(self.now), "problem": self.problem}
+
+
+def recover(session: Session, prover: Prover | None, *, wait_s: int) -> list[Recovered]:
+    """Bring every unfinished operation to an end.
+
+    Args:
+        session: Who works.
+        prover: Makes the proof of an operation that was interrupted while proving.
+        wait_s: How long outputs may wait for running go commands, in seconds.
+    """
+    with session.journal() as journal:
+        unfinished = [operation for operation in journal.operations() if operation.state in UNFINISHED]
+        return [_recover(session, journal, operation, prover, wait_s) for operation in unfinished]
+
+
+def _recover(
+    session: Session, journal: "Journal", operation: Operation, prover: Prover | None, wait_s: int
+) -> Recovered:
+    problem = ""
+    try:
+        if operation.state is State.PURGING:
+            _purge(session, journal, operation)
+        else:
+            with site_of(session, journal, operation) as site:
+                _in_cache(site, operation, prover, wait_s)
+    except (Failure, OSError) as error:
+        problem = str(error)
+    return Recovered(operation.id, operation.state, journal.operation(operation.id).state, problem)
+
+
+def _purge(session: Session, journal: "Journal", operation: Operation) -> None:
+    for due in stored(session, [operation]):
+        purge(session, journal, due, per_second=session.config.count("quarantine.purge_rate"))
+
+
+def _in_cache(site: Site, operation: Operation, prover: Prover | None, wait_s: int) -> None:
+    # Under the lock now: whoever had the operation is gone, or has ended it. Look again.
+    operation = site.journal.operation(operation.id)
+    match operation.state:
+        case State.REMOVING | State.ROLLING_BACK:
+            put_back(site, operation.id, why="recovered after a crash")
+        case State.WAITING:
+            plan = parse_plan(site.quarantine.plan_data(operation.id))
+            finish_waiting(site, plan, parse_receipt(operation.data["receipt"]), prover, wait_s)
+        case State.PROVING:
+            prove(site, parse_receipt(operation.data["receipt"]), prover)
+        case State.UNDOING:
+            _finish_undo(site, operation)
+        case _:
+            # It was brought to an end while we waited for the lock.
+            return
+
+
+def _finish_undo(site: Site, operation: Operation) -> None:
+    back = merge_back(site, operation.id)
+    state = State.UNKNOWN if back.failed or back.stopped else State.UNDONE
+    undone = Undone(operation.id, back.restored, back.bytes, back.newer, (), 0)
+    site.journal.advance(operation.id, state, {"undo": undone.as_value(), "recovered": True})

@@ -1,0 +1,343 @@
+"""Execute a plan that may be executed: index entries first, outputs when nobody can need them.
+
+Knows:     the order of the two phases, what is written into the journal before and after each, and the way back.
+Called by: `flows.clean` and `flows.recover`.
+Never:     removes by itself: `snapshot.quarantine` is the only door. Never decides: the operation is ALLOWED or APPROVED.
+Source:    two phases because a running build uses only `-d` paths once it has planned (measured on go1.21 to go1.27:
+           deleting `-a` alone never broke a running build, deleting `-d` did).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from go_cache_safeguard.core.canonical import Value
+from go_cache_safeguard.core.errors import ExitCode, Failure
+from go_cache_safeguard.core.lifecycle import State
+from go_cache_safeguard.core.plan import Item, Plan
+from go_cache_safeguard.core.receipt import Receipt
+from go_cache_safeguard.flows.interrupt import stoppable
+from go_cache_safeguard.flows.prove import Proof, Prover
+from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.flows.site import Site, open_site
+from go_cache_safeguard.gocache.disk import scan
+from go_cache_safeguard.gocache.layout import output_name
+from go_cache_safeguard.gocache.select import split
+from go_cache_safeguard.gotool.processes import GoProcess, ProcessScan, scan_go_processes, wait_for
+from go_cache_safeguard.snapshot.quarantine import NoOperation
+from go_cache_safeguard.snapshot.receipt import PutBack, Taken
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.journal.store import Journal
+
+_TICK_S = 0.2
+
+
+class ProofFailed(Failure):
+    """The toolchain did not work in the cleaned cache."""
+
+    id = "proof-failed"
+    exit_code = ExitCode.PROOF_FAILED
+    meaning = "the proof after the removal failed; everything was put back"
+
+
+class Interrupted(Failure):
+    """Somebody asked to stop."""
+
+    id = "interrupted"
+    exit_code = ExitCode.INTERRUPTED
+    meaning = "stopped on request; what had been moved was put back"
+
+
+class RemovalFailed(Failure):
+    """Moving to quarantine failed in the middle."""
+
+    id = "removal-failed"
+    exit_code = ExitCode.PARTLY_REMOVED
+    meaning = "moving to quarantine failed in the middle, and so did the way back; `recover` goes on"
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a plan is executed.
+
+    Attributes:
+        wait_s: How long outputs wait for running go commands, in seconds.
+        prover: Makes the proof afterwards; None for none.
+        fast: Whether whole shards may be exchanged when nobody builds.
+    """
+
+    wait_s: int
+    prover: Prover | None
+    fast: bool = True
+
+
+@dataclass(slots=True)
+class _Account:
+    """What was counted so far."""
+
+    moved: int = 0
+    size: int = 0
+    changed: int = 0
+    missing: int = 0
+    named_again: int = 0
+    waiting: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    waited_for: tuple[str, ...] = ()
+    stopped: bool = False
+
+    def add(self, taken: Taken) -> None:
+        self.moved += taken.moved
+        self.size += taken.bytes
+        self.changed += len(taken.changed)
+        self.missing += len(taken.missing)
+        self.failed.extend(taken.failed)
+        self.stopped = self.stopped or taken.stopped
+
+    def receipt(self, op: str, plan: Plan, took_ms: int) -> Receipt:
+        return Receipt(
+            op=op,
+            state=State.PROVING,
+            digest=plan.digest,
+            planned=len(plan.items),
+            moved=self.moved,
+            size=self.size,
+            changed=self.changed,
+            missing=self.missing,
+            named_again=self.named_again,
+            waiting=self.waiting,
+            failed=_first(self.failed),
+            waited_for=self.waited_for,
+            before=plan.whole,
+            took_ms=took_ms,
+        )
+
+
+@dataclass(slots=True)
+class _Removal:
+    """One plan on its way into quarantine."""
+
+    site: Site
+    op: str
+    plan: Plan
+    stop: Callable[[], bool]
+    account: _Account = field(default_factory=_Account)
+
+    def go(self, manner: Manner) -> None:
+        """Both phases."""
+        if manner.fast and self._at_once():
+            return
+        entries, outputs = split(self.plan.items)
+        self._take("moving index entries to quarantine", entries)
+        if not self.account.stopped and outputs:
+            self.outputs(outputs, scan_go_processes(self.site.root.path), manner.wait_s)
+
+    def outputs(self, outputs: Sequence[Item], alive: ProcessScan, wait_s: int) -> None:
+        """The second phase: wait for whoever may still read, look who names what now, move the rest, look once more."""
+        if not self._quiet(alive, wait_s):
+            self.account.waiting = 0 if self.account.stopped else len(outputs)
+            return
+        self.account.waiting = 0
+        named = self._named()
+        free = [item for item in outputs if item.name not in named]
+        self.account.named_again += len(outputs) - len(free)
+        self._take("moving outputs to quarantine", free)
+        # A build that began in between may have written an entry that names what has just gone: give it back.
+        again = self._named().intersection(item.name for item in free)
+        if again:
+            back = self.site.quarantine.put_back(self.op, now_ns=time.time_ns(), only=frozenset(again))
+            self.account.moved -= back.restored
+            self.account.size -= back.bytes
+            self.account.named_again += back.restored
+
+    def _take(self, phase: str, items: Sequence[Item]) -> None:
+        progress = self.site.session.progress
+        progress.phase(phase, len(items))
+        self.account.add(self.site.quarantine.take(self.op, items, progress=progress.update, stop=self.stop))
+        progress.phase("")
+
+    def _named(self) -> set[str]:
+        """Names of all outputs that an entry names now."""
+        root = self.site.root
+        now = scan(root.fd, index_path=self.site.session.index_path(root.path), now_ns=time.time_ns())
+        return {output_name(output) for output in now.references}
+
+    def _at_once(self) -> bool:
+        """Exchange whole shards when nobody builds; False when that does not fit, or somebody came in meanwhile.
+
+        A build that is a few milliseconds old has not planned yet and takes what it then finds; whoever is there after the
+        exchange gets everything back at once, and the slow way begins.
+        """
+        quarantine, where = self.site.quarantine, self.site.root.path
+        if any(item.reason != "all" for item in self.plan.items) or scan_go_processes(where).found:
+            return False
+        taken = quarantine.take_shards(self.op, self.plan.items, stop=self.stop)
+        if not isinstance(taken, Taken):
+            return False
+        if not taken.stopped and scan_go_processes(where).found:
+            quarantine.put_back(self.op, now_ns=time.time_ns())
+            return False
+        self.account.add(taken)
+        return True
+
+    def _quiet(self, alive: ProcessScan, wait_s: int) -> bool:
+        """Wait until every go command that was alive has ended, within bounds."""
+        progress = self.site.session.progress
+        for note in alive.notes if alive.found else ():
+            progress.say(note)
+        left: tuple[GoProcess, ...] = alive.found
+        if left:
+            progress.phase(f"waiting up to {wait_s}s for {len(left)} running go commands")
+        for process in left:
+            progress.say(f"outputs wait for {describe(process)}")
+        deadline = time.monotonic() + wait_s
+        while left and time.monotonic() < deadline:
+            if self.stop():
+                self.account.stopped = True
+                return False
+            left = wait_for(left, timeout_s=min(_TICK_S, max(0.0, deadline - time.monotonic())), tick=_no_tick)
+        progress.phase("")
+        self.account.waited_for = tuple(describe(process) for process in left)
+        return not left
+
+
+def execute(session: Session, journal: "Journal", op: str, plan: Plan, manner: Manner) -> Receipt:
+    """Move what the plan lists into quarantine, prove that go still works, and account for it.
+
+    Args:
+        session: Who works, with which settings.
+        journal: Open for writing.
+        op: An operation that is ALLOWED or APPROVED for exactly this plan.
+        plan: The plan.
+        manner: How.
+
+    Returns:
+        The receipt, also in the journal. Its state is DONE, or WAITING when outputs wait for running builds.
+
+    Raises:
+        ProofFailed: And everything was put back.
+        Interrupted: Somebody asked to stop, and everything was put back.
+        RemovalFailed: Neither forward nor back worked.
+    """
+    with open_site(session, journal, plan.target, plan.identity) as site, stoppable(session.progress.say) as stop:
+        journal.advance(op, State.REMOVING, {"quarantine": str(site.quarantine.place)})
+        began = time.monotonic_ns()
+        removal = _Removal(site, op, plan, stop)
+        try:
+            site.quarantine.prepare(op, plan.data)
+            removal.go(manner)
+        except (Failure, OSError) as error:
+            put_back(site, op, why=str(error))
+            raise
+        receipt = removal.account.receipt(op, plan, (time.monotonic_ns() - began) // 10**6)
+        if removal.account.stopped:
+            put_back(site, op, why="stopped on request")
+            raise Interrupted("stopped on request", not_done="everything that had been moved was put back")
+        if receipt.waiting:
+            return _wait(site, receipt)
+        return prove(site, receipt, manner.prover)
+
+
+def finish_waiting(site: Site, plan: Plan, receipt: Receipt, prover: Prover | None, wait_s: int) -> Receipt:
+    """The second phase of an operation whose outputs had to wait.
+
+    Returns:
+        The receipt; its state is still WAITING when somebody still builds.
+    """
+    account = _Account(
+        moved=receipt.moved,
+        size=receipt.size,
+        changed=receipt.changed,
+        missing=receipt.missing,
+        named_again=receipt.named_again,
+        failed=list(receipt.failed),
+    )
+    with stoppable(site.session.progress.say) as stop:
+        site.journal.advance(receipt.op, State.REMOVING, {})
+        removal = _Removal(site, receipt.op, plan, stop, account)
+        removal.outputs(split(plan.items)[1], scan_go_processes(site.root.path), wait_s)
+    finished = account.receipt(receipt.op, plan, receipt.took_ms)
+    if account.waiting or account.stopped:
+        return _wait(site, replace(finished, waiting=finished.waiting or receipt.waiting))
+    return prove(site, finished, prover)
+
+
+def _wait(site: Site, receipt: Receipt) -> Receipt:
+    waiting = replace(receipt, state=State.WAITING)
+    site.journal.advance(receipt.op, State.WAITING, {"receipt": waiting.as_value()})
+    return waiting
+
+
+def _no_tick(_left: tuple[GoProcess, ...]) -> None:
+    """The loop that waits says what there is to say."""
+
+
+def describe(process: GoProcess) -> str:
+    """One line about a running go command."""
+    return f"pid {process.pid} ({process.command}), in {process.cwd}, since {process.age_s}s: {process.why}"
+
+
+def _first(failed: Sequence[tuple[str, str]], limit: int = 20) -> tuple[tuple[str, str], ...]:
+    """The first failures by name and the rest as a number, so that a record stays small."""
+    more = [("...", f"and {len(failed) - limit} more")] if len(failed) > limit else []
+    return (*failed[:limit], *more)
+
+
+def prove(site: Site, receipt: Receipt, prover: Prover | None) -> Receipt:
+    """Show that go still works, or put everything back.
+
+    Raises:
+        ProofFailed: And everything was put back.
+    """
+    if site.journal.operation(receipt.op).state is not State.PROVING:
+        site.journal.advance(receipt.op, State.PROVING, {"receipt": receipt.as_value()})
+    proof = prover(site.session, site.root) if prover is not None else Proof(passed=True, evidence=())
+    if not proof.passed:
+        why = "; ".join(proof.evidence) or "no evidence"
+        put_back(site, receipt.op, why=f"the proof failed: {why}")
+        raise ProofFailed(
+            f"the proof failed in {site.root.path}: {why}",
+            not_done="everything was put back as it was",
+            hint=f"`go-cache-safeguard ops show {receipt.op}` has the evidence",
+        )
+    done = replace(receipt, state=State.DONE, proof=proof.evidence)
+    site.journal.advance(receipt.op, State.DONE, {"receipt": done.as_value(), "done_s": int(time.time())})
+    return done
+
+
+def put_back(site: Site, op: str, *, why: str) -> None:
+    """The way back of an operation that did not end well.
+
+    Raises:
+        RemovalFailed: Something could not be put back; it stays in quarantine.
+    """
+    if site.journal.operation(op).state is not State.ROLLING_BACK:
+        site.journal.advance(op, State.ROLLING_BACK, {"why": why})
+    back = merge_back(site, op)
+    outcome: dict[str, Value] = {
+        "restored": back.restored,
+        "newer": back.newer,
+        "failed": [list(pair) for pair in _first(back.failed)],
+    }
+    if back.failed or back.stopped:
+        site.journal.advance(op, State.UNKNOWN, outcome)
+        raise RemovalFailed(
+            f"{len(back.failed)} entries of {op} could not be put back: {back.failed[0] if back.failed else 'stopped'}",
+            not_done="they stay in quarantine; nothing is lost",
+            hint=f"remove the cause, then `go-cache-safeguard undo {op}`",
+        )
+    site.journal.advance(op, State.ROLLED_BACK, outcome)
+
+
+def merge_back(site: Site, op: str) -> PutBack:
+    """Have the door put everything back; an operation that never got as far as a quarantine has nothing to."""
+    progress = site.session.progress
+    progress.phase("putting entries back")
+    try:
+        return site.quarantine.put_back(op, now_ns=time.time_ns(), progress=progress.update)
+    except NoOperation:
+        # Killed between its record and its directory: nothing had been moved.
+        return PutBack()
+    finally:
+        progress.phase("")

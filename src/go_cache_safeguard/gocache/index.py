@@ -1,0 +1,298 @@
+"""What was found sound before, so that it need not be read again.
+
+Knows:     one SQLite file per cache: file marks (inode, size, mtime, ctime), what each file said, and which seals held.
+Called by: `gocache.disk` only.
+Never:     is more than a memory of ours: a file that is damaged, foreign or of another cache is emptied and made again.
+           Whoever can write it can make us believe that a damaged output is sound; `--all` reads everything and asks only
+           for seal (iii), which is a function of a content that was hashed again.
+
+A row is believed if inode, size, mtime and ctime are all what they were, and ctime was more than `RACY_NS` old when the file
+was read: a file system's clock is coarse, so a write right after the reading could leave the same marks (git calls this
+"racy"). ctime cannot be set back by a program, which is why an edit that restores size and mtime is still seen.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple, TypeAlias
+
+from go_cache_safeguard.gocache.archive import Archive
+from go_cache_safeguard.gocache.classify import Kind
+from go_cache_safeguard.gocache.entry import Entry
+from go_cache_safeguard.gocache.fsck import Facts, Memory
+from go_cache_safeguard.gocache.inventory import Action, Output
+
+RACY_NS = 2_000_000_000
+"""ext2 and FAT keep whole or even seconds; newer systems are finer."""
+
+_FORMAT = 1
+"""Raised when a column or its meaning changes; an index of another format is emptied."""
+_SCHEMA = """
+CREATE TABLE cache (format INTEGER NOT NULL, identity TEXT NOT NULL);
+CREATE TABLE makers (
+    maker INTEGER PRIMARY KEY, goos TEXT NOT NULL, goarch TEXT NOT NULL, version TEXT NOT NULL, flags TEXT NOT NULL,
+    UNIQUE (goos, goarch, version, flags)
+);
+CREATE TABLE actions (
+    id BLOB PRIMARY KEY, ino INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, output BLOB NOT NULL, said INTEGER NOT NULL, time_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE outputs (
+    id BLOB PRIMARY KEY, ino INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, kind TEXT NOT NULL, maker INTEGER, package TEXT, build_action TEXT, build_content TEXT,
+    hashed INTEGER NOT NULL, content_id INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+class IndexState(StrEnum):
+    """What became of the index in one look."""
+
+    OFF = "not used"
+    NEW = "made"
+    USED = "used"
+    REMADE = "thrown away and made again"
+    UNUSABLE = "cannot be used"
+
+
+Marks: TypeAlias = tuple[int, int, int, int]
+"""Inode, size, mtime_ns, ctime_ns: by what a file is recognised as the one that was read before."""
+
+
+class KnownEntry(NamedTuple):
+    """What an index entry file was and said: a row of `actions`."""
+
+    action: bytes
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    output: bytes
+    said: int
+    time_ns: int
+
+    @property
+    def marks(self) -> Marks:
+        """Of the file that was read."""
+        return self[1:5]
+
+
+class KnownOutput(NamedTuple):
+    """What an output was: a row of `outputs`.
+
+    Attributes:
+        output: Its id.
+        ino: Of the file that was read, as are the next three.
+        facts: Kind and self-description; they follow from the name, whatever the marks.
+        hashed: It was read in full and its content was what its name says.
+        content_id: Likewise, and seal (iii) held; like `facts` this can never change.
+    """
+
+    output: bytes
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    facts: Facts
+    hashed: bool
+    content_id: bool
+
+    @property
+    def marks(self) -> Marks:
+        """Of the file that was read."""
+        return self[1:5]
+
+
+class Known(NamedTuple):
+    """What is remembered of one shard, by file name."""
+
+    actions: dict[str, KnownEntry]
+    outputs: dict[str, KnownOutput]
+
+
+class Index:
+    """The memory of one cache. Any thread may ask it; errors of SQLite never leave it."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        """Open the index of one cache, or make it.
+
+        Args:
+            path: Where it is; the directory must exist.
+            identity: Device and inode of the cache's root: an index of another directory is emptied.
+        """
+        self._lock = Lock()
+        self._path = path
+        self._identity = identity
+        self._makers: dict[int, tuple[str, str, str, tuple[str, ...]]] = {}
+        self._words: dict[str | None, str | None] = {}
+        self._db: sqlite3.Connection | None = None
+        self.state = IndexState.UNUSABLE
+        try:
+            self._open()
+        except (sqlite3.Error, OSError, ValueError):
+            self._again()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def shard(self, number: int) -> Known:
+        """What is remembered of one of the 256 shards; nothing if the index turns out to be damaged."""
+        low, high = bytes([number]), bytes([number + 1]) if number < 255 else b"\xff" * 33
+        with self._lock:
+            if self._db is None:
+                return Known({}, {})
+            try:
+                entries = self._db.execute("SELECT * FROM actions WHERE id >= ? AND id < ?", (low, high)).fetchall()
+                outputs = self._db.execute("SELECT * FROM outputs WHERE id >= ? AND id < ?", (low, high)).fetchall()
+                return Known(
+                    {f"{row[0].hex()}-a": KnownEntry._make(row) for row in entries},
+                    {f"{row[0].hex()}-d": self._output(row) for row in outputs},
+                )
+            except (sqlite3.Error, ValueError, LookupError, TypeError):
+                self._again()
+                return Known({}, {})
+
+    def recall(self, actions: Iterable[bytes], outputs: Iterable[bytes]) -> Memory:
+        """What was known about things that are damaged or gone now.
+
+        Args:
+            actions: Ids, 32 bytes each.
+            outputs: Likewise; the outputs that these actions named are recalled too.
+        """
+        named: dict[bytes, bytes] = {}
+        facts: dict[bytes, Facts] = {}
+        with self._lock, suppress(sqlite3.Error, ValueError, LookupError, TypeError):
+            if self._db is not None:
+                for action in actions:
+                    for (output,) in self._db.execute("SELECT output FROM actions WHERE id = ?", (action,)):
+                        named[action] = output
+                for output in {*outputs, *named.values()}:
+                    for row in self._db.execute("SELECT * FROM outputs WHERE id = ?", (output,)):
+                        facts[output] = self._output(row).facts
+        return Memory(facts, named)
+
+    def save(self, news: "News") -> None:
+        """Write everything that changed, in one transaction; a writer who is kept waiting for long gives up."""
+        if not news or self._db is None:
+            return
+        try:
+            with _transaction(self._db) as db:
+                self._save(db, news)
+        except (sqlite3.Error, OverflowError):
+            # What is not written is read again next time.
+            self.state = IndexState.UNUSABLE
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+        with _transaction(self._db) as db:
+            fresh = db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+            if fresh:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute("INSERT INTO cache VALUES (?, ?)", (_FORMAT, self._identity))
+        if self._db.execute("SELECT * FROM cache").fetchall() != [(_FORMAT, self._identity)]:
+            raise ValueError("an index of another cache, or of another version of ours")
+        for maker, goos, goarch, version, flags in self._db.execute("SELECT * FROM makers").fetchall():
+            self._makers[maker] = (goos, goarch, version, tuple(flags.split()))
+        self.state = IndexState.NEW if fresh else IndexState.USED
+
+    def _again(self) -> None:
+        """Empty the file and start anew; if even that fails go on without."""
+        self.close()
+        self._makers.clear()
+        try:
+            # An unfinished journal of the old file must not be rolled back into the new one, so it goes first.
+            for path in (Path(f"{self._path}-journal"), self._path):
+                if path.is_file():
+                    path.write_bytes(b"")
+            self._open()
+            self.state = IndexState.REMADE
+        except (sqlite3.Error, OSError, ValueError):
+            self.close()
+            self.state = IndexState.UNUSABLE
+
+    def _output(self, row: tuple[Any, ...]) -> KnownOutput:
+        maker, package, build_action, build_content, hashed, content_id = row[6:]
+        about = None
+        if maker is not None:
+            # One object for one import path: it stands in a cache once for each toolchain, target and set of flags.
+            package = self._words.setdefault(package, package)
+            about = Archive(package, *self._makers[maker], build_action, build_content)
+        return KnownOutput._make((*row[:5], (_KINDS[row[5]], about), hashed == 1, content_id == 1))
+
+    def _save(self, db: sqlite3.Connection, news: "News") -> None:
+        numbers: dict[tuple[str, ...], int] = {}
+        db.executemany("DELETE FROM actions WHERE id = ?", ((key,) for key in news.gone_actions))
+        db.executemany("DELETE FROM outputs WHERE id = ?", ((key,) for key in news.gone_outputs))
+        db.executemany(
+            "INSERT OR REPLACE INTO actions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (item.action, item.ino, item.size, item.mtime_ns, item.ctime_ns, said.output, said.size, said.time_ns)
+                for item, said in news.entries
+            ),
+        )
+        db.executemany(
+            "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (_output_row(db, numbers, row) for row in news.outputs),
+        )
+        # No file has inode -1: what a damaged output was stays known, that it is sound does not.
+        db.executemany("UPDATE outputs SET ino = -1, hashed = 0 WHERE id = ?", ((key,) for key in news.bad_outputs))
+
+
+@dataclass(slots=True)
+class News:
+    """What one look learnt.
+
+    Attributes:
+        entries: Index entries that were read.
+        outputs: Outputs that were read, with (hashed, seal (iii) held) and the time stamp of the file itself.
+        bad_outputs: Ids of outputs that are damaged.
+        gone_actions: Ids that were remembered and are no more.
+        gone_outputs: Likewise.
+    """
+
+    entries: list[tuple[Action, Entry]] = field(default_factory=list)
+    outputs: list[tuple[Output, int, bool, bool]] = field(default_factory=list)
+    bad_outputs: list[bytes] = field(default_factory=list)
+    gone_actions: list[bytes] = field(default_factory=list)
+    gone_outputs: list[bytes] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.entries or self.outputs or self.bad_outputs or self.gone_actions or self.gone_outputs)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All or nothing, and nobody else writes meanwhile."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _output_row(
+    db: sqlite3.Connection, numbers: dict[tuple[str, ...], int], news: tuple[Output, int, bool, bool]
+) -> tuple[object, ...]:
+    output, mtime_ns, hashed, content_id = news
+    about = output.about
+    marks = (output.output, output.ino, output.size, mtime_ns, output.ctime_ns, output.kind.value)
+    if about is None:
+        return (*marks, None, None, None, None, hashed, content_id)
+    maker = (about.goos, about.goarch, about.version, " ".join(about.flags))
+    if maker not in numbers:
+        db.execute("INSERT OR IGNORE INTO makers VALUES (NULL, ?, ?, ?, ?)", maker)
+        find = "SELECT maker FROM makers WHERE (goos, goarch, version, flags) = (?, ?, ?, ?)"
+        ((numbers[maker],),) = db.execute(find, maker).fetchall()
+    return (*marks, numbers[maker], about.package, about.build_action, about.build_content, hashed, content_id)

@@ -1,0 +1,1 @@
+"""Go's module cache: what is in it and how large it is."""

@@ -1,0 +1,549 @@
+"""The journal on disk: one SQLite file and a head file beside it.
+
+Knows:     how a record becomes durable, how operations are folded from their records, and who may open the files.
+Called by: `flows` and `cli`.
+Never:     changes or removes a record; writes to a journal whose end is not as we left it; touches a cache.
+Source:    https://sqlite.org/pragma.html#pragma_synchronous (FULL: a commit in WAL mode is synced before it returns),
+           https://sqlite.org/howtocorrupt.html section 2.2 (why nobody else here may open the database file).
+
+What the head file can prove: a chain alone does not show that its end was cut off. `<path>.head` holds the number and the
+hash of the last record, written after each commit, so a shorter journal is found. What it cannot prove: whoever may write
+both files can cut or rewrite both, and nothing here will show it. Keep an export, or the head, where that person cannot
+write. A head that is *behind* is normal: the machine may have stopped between the commit and the head.
+"""
+
+import os
+import secrets
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from go_cache_safeguard.core.canonical import Value
+from go_cache_safeguard.core.errors import ExitCode, Failure, IllegalTransition
+from go_cache_safeguard.core.lifecycle import State, may_follow
+from go_cache_safeguard.core.operation import Operation, follow
+from go_cache_safeguard.journal.chain import (
+    Break,
+    BreakKind,
+    Head,
+    Row,
+    bad_end,
+    head_bytes,
+    parse_head,
+    read_row,
+    verify_chain,
+)
+from go_cache_safeguard.journal.record import FORMAT, NO_PREV, Record, is_note_step, leaf_hash, record_bytes
+
+BUSY_SECONDS = 30
+"""How long a writer waits for other writers. One append takes milliseconds."""
+
+_BATCH = 1000
+_SELECT = "SELECT seq, op, body, hash FROM record"
+_HINT_ACCESS = "look at the owner and the permissions of the journal and its directory, and at the free space"
+_HINT_MOVE = "move the file away and keep it; a new journal is made when there is none"
+_HINTS = {
+    sqlite3.SQLITE_FULL: "make room on the disk that holds the journal",
+    sqlite3.SQLITE_BUSY: "another process is writing; try again when it is done",
+    sqlite3.SQLITE_CANTOPEN: _HINT_ACCESS,
+    sqlite3.SQLITE_READONLY: _HINT_ACCESS,
+    sqlite3.SQLITE_PERM: _HINT_ACCESS,
+    sqlite3.SQLITE_IOERR: "the disk that holds the journal fails; look at the kernel's log",
+}
+_CREATING = threading.Lock()
+_SCHEMA = (
+    "CREATE TABLE record(seq INTEGER PRIMARY KEY, op TEXT, body BLOB NOT NULL, hash BLOB NOT NULL) STRICT",
+    "CREATE INDEX record_of_operation ON record(op) WHERE op IS NOT NULL",
+    """CREATE TRIGGER record_is_never_changed BEFORE UPDATE ON record
+    BEGIN SELECT RAISE(ABORT, 'a record is never changed'); END""",
+    """CREATE TRIGGER record_is_never_removed BEFORE DELETE ON record
+    BEGIN SELECT RAISE(ABORT, 'a record is never removed'); END""",
+    # INSERT OR REPLACE would remove a row without asking the trigger above.
+    """CREATE TRIGGER record_is_only_appended BEFORE INSERT ON record
+    WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM record)
+    BEGIN SELECT RAISE(ABORT, 'a record is only appended'); END""",
+    f"PRAGMA user_version = {FORMAT}",
+)
+
+
+class JournalUnusable(Failure):
+    """The journal cannot be opened, read or written."""
+
+    id = "journal-unusable"
+    exit_code: ClassVar[ExitCode] = ExitCode.JOURNAL
+    meaning = "the journal cannot be opened, read or written"
+
+
+class JournalTampered(Failure):
+    """The journal is not as this program left it."""
+
+    id = "journal-tampered"
+    exit_code: ClassVar[ExitCode] = ExitCode.JOURNAL_TAMPERED
+    meaning = "the journal was changed by something else than this program"
+
+
+class NoSuchOperation(Failure):
+    """Nobody ever asked for an operation of this name."""
+
+    id = "no-such-operation"
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
+    meaning = "the journal has no operation of this name"
+
+
+class Journal:
+    """An open journal. Use it in a `with` statement, from one thread; several processes may have it open at once.
+
+    Attributes:
+        path: The SQLite file.
+        read_only: Whether writing is refused.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path, *, actor: str, version: str, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._db = db
+        self._head_path = path.with_name(path.name + ".head")
+        self._actor = actor
+        self._version = version
+        self._host = os.uname().nodename
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files. Nothing is pending: each record was durable when its call returned."""
+        with _seam(self.path):
+            self._db.close()
+
+    def note(self, step: str, data: Mapping[str, Value], *, op: str | None = None) -> Record:
+        """Write a record that moves no operation. It is durable when this returns.
+
+        Args:
+            step: Small words joined by dashes: `config`, `token-minted`, `progress`.
+            data: What there is to say, as `core.canonical` allows it.
+            op: The operation that it is about. Its state and its `data` stay as they are.
+
+        Raises:
+            ValueError: `step` or `op` has not the right form.
+            TypeError: `data` has no canonical form.
+            JournalUnusable: The record could not be written, or is not known to be durable.
+            JournalTampered: The journal is not as we left it.
+        """
+        if not is_note_step(step):
+            raise ValueError(f"{step!r} is not the name of a note")
+        with self._writing():
+            record = self._append(step, data, op)
+        self._publish_head()
+        return record
+
+    def advance(self, op: str, to: State, data: Mapping[str, Value]) -> Operation:
+        """Move an operation along one arrow of the lifecycle. It is durable when this returns.
+
+        The arrow is looked up inside the transaction that writes it: of two processes that try the same one, one wins.
+
+        Args:
+            op: See `core.operation.operation_id`; a new name with `State.REQUESTED` starts an operation.
+            to: The state to enter.
+            data: What there is to say; laid over what earlier records said.
+
+        Returns:
+            The operation as it is now.
+
+        Raises:
+            IllegalTransition: There is no such arrow from where the operation stands; nothing was written.
+            ValueError: `op` has not the right form.
+            TypeError: `data` has no canonical form.
+            JournalUnusable: The record could not be written, or is not known to be durable.
+            JournalTampered: The journal is not as we left it.
+        """
+        with self._writing():
+            before = self._fold(op)
+            state = before.state if before else None
+            if not may_follow(state, to):
+                raise IllegalTransition(
+                    f"operation {op} is {state or 'not known'} and cannot become {to}",
+                    not_done="nothing was removed, and the operation stays as it was",
+                    hint="see where it stands with `go-cache-safeguard ops list`",
+                )
+            record = self._append(str(to), data, op)
+        self._publish_head()
+        return follow(before, op=op, state=to, actor=record.actor, at=record.at, data=record.data)
+
+    def operations(self) -> list[Operation]:
+        """All operations, by their first record, newest last.
+
+        Records that were damaged are left out here, so that a damaged journal can still be looked at; `verify` names
+        them, and `operation` and `advance` refuse to build on them.
+        """
+        found: dict[str, Operation] = {}
+        for row in self._rows("AND op IS NOT NULL", 0):
+            record = read_row(row)
+            if isinstance(record, Record):
+                _lay(found, record)
+        return list(found.values())
+
+    def operation(self, op: str) -> Operation:
+        """One operation.
+
+        Raises:
+            NoSuchOperation: There is none of this name.
+            JournalTampered: One of its records was changed.
+            JournalUnusable: The journal cannot be read.
+        """
+        with _seam(self.path):
+            found = self._fold(op)
+        if found is None:
+            raise NoSuchOperation(
+                f"there is no operation {op!r}",
+                not_done="nothing was removed",
+                hint="`go-cache-safeguard ops list` names them all",
+            )
+        return found
+
+    def records(self, since: int = 0, *, op: str | None = None) -> Iterator[Record]:
+        """Records in order, notes as well. Damaged ones are left out; `verify` names them.
+
+        Args:
+            since: Only those with a higher number.
+            op: Only those of one operation.
+        """
+        rows = self._rows("", since) if op is None else self._rows("AND op = ?", since, op)
+        return (record for record in map(read_row, rows) if isinstance(record, Record))
+
+    def rows(self) -> Iterator[Row]:
+        """All rows as they are stored, unjudged."""
+        return self._rows("", -(1 << 63))
+
+    def verify(self) -> list[Break]:
+        """Judge the whole journal; empty if nothing is wrong. What this cannot see: the docstring of this file."""
+        with _seam(self.path):
+            seen = self._read_head()  # before the rows: whatever it says must be in them
+        rows = list(self.rows())
+        if isinstance(seen, Head):
+            return verify_chain(rows, seen)
+        breaks = verify_chain(rows)
+        if seen or rows:
+            end = rows[-1].seq if rows else 0
+            breaks.append(Break(end, BreakKind.HEAD, seen or "the head file is missing, so the end is not known"))
+        return breaks
+
+    def export(self, write: Callable[[bytes], object]) -> int:
+        r"""Write one line for each record: its hash in hexadecimal, a space, and the record as it is stored.
+
+        Somebody without this program can check it (records are ASCII without line ends), and each `prev` by eye:
+
+            while read -r hash body; do
+              [ "$(printf '\0%s' "$body" | sha256sum)" = "$hash  -" ] || echo "changed: $body"
+            done < export.txt
+
+        A row that is not one line of ASCII was not written by us. It is exported as `!` and hexadecimal digits, so that it
+        cannot pass for other lines, and fails the check.
+
+        Returns:
+            How many lines were written.
+        """
+        count = 0
+        for count, row in enumerate(self.rows(), 1):  # noqa: B007 - the last value is the answer
+            plain = row.body.isascii() and row.body.decode("ascii").isprintable()
+            body = row.body if plain else b"!" + row.body.hex().encode("ascii")
+            write(row.hash.hex().encode("ascii") + b" " + body + b"\n")
+        return count
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One immediate transaction: nobody else writes between what we read and what we write."""
+        if self.read_only:
+            raise JournalUnusable(f"journal {str(self.path)!r} was opened for reading", not_done="nothing was removed")
+        with _seam(self.path):
+            _begin(self._db)
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def _append(self, step: str, data: Mapping[str, Value], op: str | None) -> Record:
+        end = self._sound_end()
+        record = Record(
+            log=end.log,
+            seq=end.seq + 1,
+            prev=end.hash,
+            at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            mono_ns=time.monotonic_ns(),
+            boot=self._boot,
+            actor=self._actor,
+            host=self._host,
+            version=self._version,
+            op=op,
+            step=step,
+            data=data,
+        )
+        body = record_bytes(record)
+        row = Row(record.seq, op, body, leaf_hash(body))
+        written = read_row(row)
+        if isinstance(written, str):
+            raise TypeError(written)
+        self._db.execute("INSERT INTO record(seq, op, body, hash) VALUES (?, ?, ?, ?)", row)
+        return written
+
+    def _sound_end(self) -> Head:
+        """What the next record is chained to. A journal without records gets its id, and its first head, here.
+
+        Raises:
+            JournalTampered: The last record or the head is not as we left it.
+        """
+        last = self._row("ORDER BY seq DESC LIMIT 1")
+        head = self._read_head()
+        why = (
+            head if isinstance(head, str) else bad_end(last, self._row("WHERE seq = ?", head.seq if head else 0), head)
+        )
+        if why or isinstance(head, str):
+            raise _tampered(self.path, why)
+        if head is None:
+            head = Head(secrets.token_hex(16), 0, NO_PREV)
+            self._write_head(head)  # before the first record, so that a journal with records always had a head
+        return Head(head.log, last.seq, last.hash.hex()) if last else head
+
+    def _fold(self, op: str) -> Operation | None:
+        found: dict[str, Operation] = {}
+        for row in self._db.execute(f"{_SELECT} WHERE op = ? ORDER BY seq", (op,)).fetchall():
+            record = read_row(Row(*row))
+            if isinstance(record, str):
+                raise _tampered(self.path, record)
+            _lay(found, record)
+        return found.get(op)
+
+    def _row(self, where: str, *values: int) -> Row | None:
+        found = self._db.execute(f"{_SELECT} {where}", values).fetchone()
+        return Row(*found) if found else None
+
+    def _rows(self, where: str, since: int, *values: str) -> Iterator[Row]:
+        """Rows after `since`, a batch at a time, so that no read transaction stays open between two of them."""
+        while True:
+            with _seam(self.path):
+                query = f"{_SELECT} WHERE seq > ? {where} ORDER BY seq LIMIT {_BATCH}"
+                batch = [Row(*row) for row in self._db.execute(query, (since, *values)).fetchall()]
+            yield from batch
+            if len(batch) < _BATCH:
+                return
+            since = batch[-1].seq
+
+    def _read_head(self) -> Head | str | None:
+        """The head; None if there is no such file, text if it cannot be understood."""
+        try:
+            data = self._head_path.read_bytes()
+        except FileNotFoundError:
+            return None
+        return parse_head(data) or "the head file was changed: it cannot be understood"
+
+    def _publish_head(self) -> None:
+        """Bring the head file up to the last record, under SQLite's write lock: it never goes back."""
+        with self._writing():
+            last = self._row("ORDER BY seq DESC LIMIT 1")
+            record = read_row(last) if last else "the journal is empty, and had records"
+            if isinstance(record, str) or last is None:
+                raise _tampered(self.path, str(record))
+            self._write_head(Head(record.log, last.seq, last.hash.hex()))
+
+    def _write_head(self, head: Head) -> None:
+        """Replace the head file as a whole, durably. The caller holds SQLite's write lock."""
+        name = self._head_path.name
+        with _directory(self.path.parent) as directory:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            file = os.open(f"{name}.new", flags, 0o600, dir_fd=directory)
+            try:
+                found = os.fstat(file)
+                if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:  # root must not write where a link points to
+                    raise JournalUnusable(f"{name}.new beside the journal is not a plain file of ours", hint=_HINT_MOVE)
+                _give_to_owner(file, directory)
+                os.ftruncate(file, 0)
+                os.write(file, head_bytes(head))
+                os.fsync(file)
+            finally:
+                os.close(file)
+            os.replace(f"{name}.new", name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
+
+
+def open_journal(path: Path, *, actor: str, version: str, read_only: bool = False) -> Journal:
+    """Open a journal, and make it if there is none.
+
+    A damaged journal can be opened and read. Each write looks at the last record and at the head first, and refuses with
+    `JournalTampered` if they are not as we left them.
+
+    Args:
+        path: The SQLite file. Its directory is made for its owner alone. As root, everything that is made belongs to the
+            owner of the directory that was there.
+        actor: Who writes, for example `uid:1000(alice)`.
+        version: Of this program.
+        read_only: Write nothing. The journal must exist.
+
+    Raises:
+        JournalUnusable: It cannot be opened, is not a journal, or was written by a newer version.
+    """
+    with _seam(path):
+        if not read_only:
+            _make_directory(path.parent)
+            _make_file(path)
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+        db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            _prepare(db, path, read_only=read_only)
+            return Journal(db, path, actor=actor, version=version, read_only=read_only)
+        except BaseException:
+            db.close()
+            raise
+
+
+def _prepare(db: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA trusted_schema = OFF")
+    if _written_as(db, path) == 0 and not read_only:
+        _patiently(db, "PRAGMA journal_mode = WAL")
+        _begin(db)
+        try:
+            if _written_as(db, path) == 0:  # nobody was faster
+                for statement in _SCHEMA:
+                    db.execute(statement)
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+    table = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'record'").fetchone()
+    if table != (_SCHEMA[0],):
+        raise JournalUnusable(f"{str(path)!r} is not a journal", not_done="nothing was removed", hint=_HINT_MOVE)
+
+
+def _written_as(db: sqlite3.Connection, path: Path) -> int:
+    """The format of the file; 0 if it is empty."""
+    found: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if found > FORMAT:
+        raise JournalUnusable(
+            f"journal {str(path)!r} has format {found}, and this version knows formats up to {FORMAT}",
+            not_done="nothing was removed",
+            hint="use the version that wrote it, or a newer one",
+        )
+    empty = db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    return 0 if empty else max(found, 1)
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    """Begin to write, before anybody else does.
+
+    SQLite itself waits with growing pauses, so that of two busy writers the one that waits longest gets the lock last.
+    """
+    db.execute("PRAGMA busy_timeout = 1")
+    try:
+        _patiently(db, "BEGIN IMMEDIATE")
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
+
+def _patiently(db: sqlite3.Connection, statement: str) -> None:
+    """Try until others let us. A switch to a write-ahead log does not wait by itself."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute(statement)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+        else:
+            return
+
+
+def _make_directory(path: Path) -> None:
+    """Make a directory and those above it, each for the owner of the one above it."""
+    if not path.is_dir():
+        _make_directory(path.parent)
+        with _directory(path.parent) as above, suppress(FileExistsError):
+            os.mkdir(path.name, 0o700, dir_fd=above)
+            with _directory(path.name, inside=above) as made:
+                _give_to_owner(made, above)
+            os.fsync(above)
+    elif path.stat().st_mode & stat.S_IWOTH:
+        raise JournalUnusable(
+            f"everybody may write in {str(path)!r}, so a journal there proves nothing",
+            not_done="nothing was removed",
+            hint="keep it in a directory that only its owner may write in",
+        )
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty database file, which SQLite then fills. An existing one is not opened: that would drop its locks."""
+    with _CREATING, _directory(path.parent) as directory, suppress(FileExistsError):
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(path.name, flags, 0o600, dir_fd=directory)
+        try:
+            _give_to_owner(file, directory)
+        finally:
+            os.close(file)
+
+
+def _give_to_owner(made: int, directory: int) -> None:
+    """As root, give what was just made to whom the directory belongs, who could not use it otherwise."""
+    if os.geteuid() == 0:
+        owner = os.fstat(directory)
+        os.fchown(made, owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def _directory(path: Path | str, *, inside: int | None = None) -> Iterator[int]:
+    opened = os.open(
+        path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if inside else 0), dir_fd=inside
+    )
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def _lay(found: dict[str, Operation], record: Record) -> None:
+    """Lay one record over what is known of its operation; a note changes nothing."""
+    if record.op and record.state:
+        before = found.get(record.op)
+        found[record.op] = follow(
+            before, op=record.op, state=record.state, actor=record.actor, at=record.at, data=record.data
+        )
+
+
+def _tampered(path: Path, why: str) -> JournalTampered:
+    return JournalTampered(
+        f"journal {str(path)!r} is not as it was left: {why}",
+        not_done="nothing was removed, and nothing was written",
+        hint="see `go-cache-safeguard audit verify`; then move the journal and its .head file away, both, and keep them",
+    )
+
+
+@contextmanager
+def _seam(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into a failure of ours, here and nowhere else."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        raise  # a fault of ours, not of the journal
+    except (sqlite3.Error, OSError) as error:
+        raise JournalUnusable(
+            f"journal {str(path)!r} cannot be used: {error}", not_done="nothing was removed", hint=_hint(error)
+        ) from error
+
+
+def _hint(error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, OSError):
+        return _HINT_ACCESS
+    return _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, _HINT_MOVE)

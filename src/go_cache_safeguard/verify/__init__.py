@@ -1,0 +1,1 @@
+"""The proof that the world still works after a removal."""

@@ -1,0 +1,33 @@
+"""Fixtures for tests that need a real Go toolchain and a real cache."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gocaches import OWN, PINNED, GoCache, Toolchain, copy_cache, find_toolchain, make_warm
+
+
+@pytest.fixture(scope="session", params=[*PINNED, OWN])
+def toolchain(request: pytest.FixtureRequest) -> Toolchain:
+    """Each toolchain in turn: the oldest and the newest that we promise, and the machine's own."""
+    return find_toolchain(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory that all test processes of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def warm_cache(shared: Path) -> Callable[[Toolchain], GoCache]:
+    """Gives the template cache of a toolchain; read it, never write into it."""
+    return lambda toolchain: make_warm(shared, toolchain)
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, toolchain: Toolchain, warm_cache: Callable[[Toolchain], GoCache]) -> GoCache:
+    """A private copy of the cache of each toolchain, to be damaged."""
+    return copy_cache(warm_cache(toolchain), tmp_path)

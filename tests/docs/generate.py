@@ -1,0 +1,45 @@
+"""Write the pages of the docs that are printed from tables: `make docs`. Beside it, tests compare them."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import go_cache_safeguard
+from go_cache_safeguard.config.document import config_page, exit_codes_page, lifecycle_table
+from go_cache_safeguard.core.errors import Failure
+
+ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- lifecycle:begin -->\n", "<!-- lifecycle:end -->"
+
+
+def failures() -> list[type[Failure]]:
+    """Every failure there is: all modules are imported, then the subclasses counted."""
+    for module in pkgutil.walk_packages(go_cache_safeguard.__path__, "go_cache_safeguard."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    return sorted(set(_below(Failure)), key=lambda failure: failure.id)
+
+
+def _below(kind: type[Failure]) -> Iterator[type[Failure]]:
+    for below in kind.__subclasses__():
+        if below.__module__.startswith("go_cache_safeguard."):
+            yield below
+        yield from _below(below)
+
+
+def pages() -> dict[Path, str]:
+    """What each generated file should hold."""
+    architecture = ROOT / "docs" / "architecture.md"
+    before, _, rest = architecture.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return {
+        ROOT / "docs" / "config.md": config_page(),
+        ROOT / "docs" / "exit-codes.md": exit_codes_page(failures()),
+        architecture: before + BEGIN + lifecycle_table() + END + after,
+    }
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text)
