@@ -74,7 +74,13 @@ class Safeguard:
         """
         main, far = pty.openpty()
         child = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=self.cache.module, env=self.environ, stdin=far, stdout=far, stderr=far, close_fds=True
+            [*COMMAND, *arguments],
+            cwd=self.cache.module,
+            env=self.environ,
+            stdin=far,
+            stdout=far,
+            stderr=far,
+            close_fds=True,
         )
         os.close(far)
         screen, waiting, deadline = "", list(answers), time.monotonic() + 120

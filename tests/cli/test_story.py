@@ -114,7 +114,7 @@ def test_max_size_keeps_what_was_used_last(guard: Safeguard) -> None:
     whole = guard.json("plan", "--all")["bytes"]
     planned = guard.json("plan", "--max-size", str(whole // 2))
     assert whole // 2 <= planned["bytes"] < whole
-    left = {name for name in files_of(guard.cache.root)} - {item["name"] for item in planned["items"]}
+    left = set(files_of(guard.cache.root)) - {item["name"] for item in planned["items"]}
     cut = max(item["mtime_ns"] for item in planned["items"] if item["name"].endswith("-a"))
     kept = [(guard.cache.root / name).stat().st_mtime_ns for name in left if name.endswith("-a")]
     assert cut <= max(kept)

@@ -40,7 +40,7 @@ class Bench:
         ran = go.run(
             build_args(graph=graph, output=self.folder / name),
             cwd=self.folder / "trial",
-            extra_env=trial_environment(self.cache.root),
+            extra_env=trial_environment(self.cache.root, flags=self.cache.environ["GOFLAGS"]),
         )
         actions = parse_action_graph(graph.read_bytes() if graph.exists() else b"")
         return Built(ran.exit_code, printable(ran.stderr), actions, ran.cpu_ns)

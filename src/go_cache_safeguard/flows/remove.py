@@ -299,7 +299,7 @@ def prove(site: Site, receipt: Receipt, prover: Prover | None) -> Receipt:
         raise ProofFailed(
             f"the proof failed in {site.root.path}: {why}",
             not_done="everything was put back as it was",
-            hint=f"`go-cache-safeguard ops show {receipt.op}` has the evidence",
+            hint=f"`go-cache-safeguard ops show {receipt.op}` has the evidence; --proof none asks for no proof",
         )
     done = replace(receipt, state=State.DONE, proof=proof.evidence)
     site.journal.advance(receipt.op, State.DONE, {"receipt": done.as_value(), "done_s": int(time.time())})

@@ -74,7 +74,7 @@ def carry_out_trial(session: Session, root: Root) -> Tried:
 
 def _try(session: Session, root: Root, go: Go) -> Tried:
     trial = make_trial(secrets.token_hex(8))
-    environ = {**trial_environment(root.path), **home_of_owner(root)}
+    environ = {**trial_environment(root.path, flags=session.go_env.flags), **home_of_owner(root)}
     with tempfile.TemporaryDirectory(prefix="go-cache-safeguard-") as folder:
         place = Path(folder)
         _lay_out(trial, place, root)
@@ -84,8 +84,7 @@ def _try(session: Session, root: Root, go: Go) -> Tried:
         second = _build(go, place, "second", environ)
         if second.exit_code:
             return Tried(trial, first, second, None)
-        program = Go(place / "second", environ=session.environ, timeout_s=60, owner=(root.uid, root.gid))
-        ran = program.run((), cwd=place)
+        ran = go.run_program(place / "second", cwd=place, timeout_s=60)
         return Tried(trial, first, second, ProgramRun(ran.exit_code, printable(ran.stderr).strip()))
 
 

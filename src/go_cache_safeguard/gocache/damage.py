@@ -19,10 +19,10 @@ class Effect(StrEnum):
 
     SILENTLY_WRONG = "go builds or runs something wrong and does not say so"
     BUILD_FAILS_FOREVER = "builds fail until the entry is taken away"
+    UNKNOWN = "what go would do cannot be told"
     REBUILDS_EVERY_TIME = "go rebuilds it every time"
     HEALS_ITSELF = "go rebuilds it once"
     HARMLESS = "nothing happens"
-    UNKNOWN = "what go would do cannot be told"
 
 
 class Wrong(StrEnum):
@@ -91,10 +91,11 @@ def effect_of_content(kind: Kind, *, readable: bool) -> Effect:
 
     Args:
         kind: What the output is, or was.
-        readable: Its beginning and end still are what that kind's are; an archive of zeros is not.
+        readable: Its beginning and end still are what that kind's are; an archive of zeros is not, and if nothing else
+            tells, what ends in zeros was one, as 99 % of all bytes are.
     """
     if kind in _VERIFIED:
         return Effect.HEALS_ITSELF
-    if kind in _FAILING or (kind is Kind.ARCHIVE and not readable):
+    if kind in _FAILING or (kind in (Kind.ARCHIVE, Kind.OTHER) and not readable):
         return Effect.BUILD_FAILS_FOREVER
     return Effect.SILENTLY_WRONG

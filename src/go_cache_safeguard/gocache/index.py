@@ -50,6 +50,22 @@ CREATE TABLE outputs (
 _KINDS = {kind.value: kind for kind in Kind}
 
 
+_NONSENSE = (sqlite3.Error, OSError, ValueError, LookupError, TypeError)
+"""What reading a file that is no index of ours may raise."""
+_OUT_OF_REACH = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+    }
+)
+"""Nothing is wrong with the file: another process may be writing it, so emptying it would take away what that one learnt."""
+
+
 class IndexState(StrEnum):
     """What became of the index in one look."""
 
@@ -118,13 +134,15 @@ class Known(NamedTuple):
 class Index:
     """The memory of one cache. Any thread may ask it; errors of SQLite never leave it."""
 
-    def __init__(self, path: Path, identity: str) -> None:
+    def __init__(self, path: Path, identity: str, *, patience_s: float = 10.0) -> None:
         """Open the index of one cache, or make it.
 
         Args:
             path: Where it is; the directory must exist.
             identity: Device and inode of the cache's root: an index of another directory is emptied.
+            patience_s: How long to wait for another process that writes, in seconds.
         """
+        self._patience_s = patience_s
         self._lock = Lock()
         self._path = path
         self._identity = identity
@@ -134,8 +152,8 @@ class Index:
         self.state = IndexState.UNUSABLE
         try:
             self._open()
-        except (sqlite3.Error, OSError, ValueError):
-            self._again()
+        except _NONSENSE as error:
+            self._give_up(error)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -156,8 +174,8 @@ class Index:
                     {f"{row[0].hex()}-a": KnownEntry._make(row) for row in entries},
                     {f"{row[0].hex()}-d": self._output(row) for row in outputs},
                 )
-            except (sqlite3.Error, ValueError, LookupError, TypeError):
-                self._again()
+            except _NONSENSE as error:
+                self._give_up(error)
                 return Known({}, {})
 
     def recall(self, actions: Iterable[bytes], outputs: Iterable[bytes]) -> Memory:
@@ -169,7 +187,7 @@ class Index:
         """
         named: dict[bytes, bytes] = {}
         facts: dict[bytes, Facts] = {}
-        with self._lock, suppress(sqlite3.Error, ValueError, LookupError, TypeError):
+        with self._lock, suppress(*_NONSENSE):
             if self._db is not None:
                 for action in actions:
                     for (output,) in self._db.execute("SELECT output FROM actions WHERE id = ?", (action,)):
@@ -191,18 +209,28 @@ class Index:
             self.state = IndexState.UNUSABLE
 
     def _open(self) -> None:
-        self._db = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
-        with _transaction(self._db) as db:
-            fresh = db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
-            if fresh:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute("INSERT INTO cache VALUES (?, ?)", (_FORMAT, self._identity))
+        self._db = sqlite3.connect(self._path, timeout=self._patience_s, isolation_level=None, check_same_thread=False)
+        fresh = _is_empty(self._db)
+        if fresh:
+            with _transaction(self._db) as db:
+                if _is_empty(db):  # nobody else made it while we waited
+                    for statement in _SCHEMA.split(";"):
+                        db.execute(statement)
+                    db.execute("INSERT INTO cache VALUES (?, ?)", (_FORMAT, self._identity))
         if self._db.execute("SELECT * FROM cache").fetchall() != [(_FORMAT, self._identity)]:
             raise ValueError("an index of another cache, or of another version of ours")
         for maker, goos, goarch, version, flags in self._db.execute("SELECT * FROM makers").fetchall():
             self._makers[maker] = (goos, goarch, version, tuple(flags.split()))
         self.state = IndexState.NEW if fresh else IndexState.USED
+
+    def _give_up(self, error: Exception) -> None:
+        """Start anew if the file is not what it should be; if it is only out of reach, go on without it."""
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in _OUT_OF_REACH or isinstance(error, OSError):
+            self.close()
+            self.state = IndexState.UNUSABLE
+        else:
+            self._again()
 
     def _again(self) -> None:
         """Empty the file and start anew; if even that fails go on without."""
@@ -268,6 +296,11 @@ class News:
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
         return bool(self.entries or self.outputs or self.bad_outputs or self.gone_actions or self.gone_outputs)
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    count: tuple[int] = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return count == (0,)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ Source:    cmd/go/internal/cache/default.go `initDefaultCache`, cmd/go/internal/
            moved and full caches.
 """
 
+import re
 from collections.abc import Sequence
 
 from go_cache_safeguard.core.errors import ExitCode, Failure
@@ -31,11 +32,16 @@ _TROUBLE = (
     "object is [",
     "decoding facts",
     "cannot open file",
+    "cannot find package",
 )
 """Parts of what go, compile, link and vet say when the cache gave them nothing, the wrong thing, or was taken away.
 
 `is not in std` reads like a fault of the source; it is also what go says when its cache was renamed while it loaded packages.
 """
+
+
+_ENTRY = re.compile(r"[/\\][0-9a-f]{64}-[ad]\b", re.ASCII)
+"""A file of the cache. On a read-only or full cache go1.21.13, go1.26.8 and go1.27.3 were seen to end with `open .../<64 hex>-d: read-only file system`."""
 
 
 class GoMissing(Failure):
@@ -81,7 +87,11 @@ class GocacheRelative(Failure):
 def cache_trouble(said: str) -> tuple[str, ...]:
     """The lines of go's speech that point at its build cache, each once, in order."""
     lines = (line.strip() for line in said.splitlines())
-    return tuple(dict.fromkeys(line for line in lines if any(part in line for part in _TROUBLE)))
+    return tuple(dict.fromkeys(line for line in lines if _points_at_cache(line)))
+
+
+def _points_at_cache(line: str) -> bool:
+    return any(part in line for part in _TROUBLE) or _ENTRY.search(line) is not None
 
 
 def printable(data: bytes) -> str:

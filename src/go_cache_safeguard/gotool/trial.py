@@ -90,7 +90,7 @@ def make_trial(salt: str) -> Trial:
     return Trial(MappingProxyType({name: text.encode() for name, text in files.items()}), says=f"{front}-{back}")
 
 
-def trial_environment(gocache: PurePath) -> dict[str, str]:
+def trial_environment(gocache: PurePath, *, flags: str = "") -> dict[str, str]:
     """What to lay over a user's environment for these builds.
 
     Whatever of the user's settings could make the trial fail for reasons of its own is put out of force: flags, workspace,
@@ -98,6 +98,8 @@ def trial_environment(gocache: PurePath) -> dict[str, str]:
 
     Args:
         gocache: The cache to ask, absolute.
+        flags: The user's GOFLAGS. Of them only `-trimpath` is kept: it is harmless, and it is part of every key, so that without
+            it the runtime would be compiled once more for us.
     """
     return {
         "GOCACHE": str(gocache),
@@ -107,7 +109,8 @@ def trial_environment(gocache: PurePath) -> dict[str, str]:
         "GOSUMDB": "off",
         "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0",
-        **dict.fromkeys(("GOFLAGS", "GODEBUG", "GOCACHEPROG", "GOOS", "GOARCH", "GO111MODULE", "GOEXPERIMENT"), ""),
+        "GOFLAGS": "-trimpath" if "-trimpath" in flags.split() else "",
+        **dict.fromkeys(("GODEBUG", "GOCACHEPROG", "GOOS", "GOARCH", "GO111MODULE", "GOEXPERIMENT"), ""),
     }
 
 

@@ -702,15 +702,17 @@ def _return_entries(move: _Move, shard: str, source: int, live: int, entries: It
 
 
 def _put_back(move: _Move, now_ns: int, only: frozenset[str] | None) -> PutBack:
-    merge: list[str] = []
-    for shard in sorted(_names(move.files)):
-        if move.stopped():
-            break
-        if not _SHARD.fullmatch(shard):
-            move.fail([shard], "it is not the name of a shard")
-        elif only is not None or not _shard_back(move, shard, now_ns):
-            merge.append(shard)
-    newer = _merge(move, merge, now_ns, only)
+    names = sorted(_names(move.files))
+    move.fail((name for name in names if not _SHARD.fullmatch(name)), "it is not the name of a shard")
+    shards = [name for name in names if _SHARD.fullmatch(name)]
+    whole = [shard for shard in shards if only is None and _may_go_whole(move, shard)]
+    merged = [shard for shard in shards if shard not in whole]
+    # Outputs first: an entry must never name an output that is away. A shard that goes back as a whole brings both, so for the moment
+    # until the next shards are back some entries do; Go takes such an entry for a miss.
+    newer = _merge(move, merged, now_ns, only, outputs=True)
+    late = [shard for shard in whole if not move.stopped() and not _shard_back(move, shard, now_ns)]
+    newer += _merge(move, late, now_ns, only, outputs=True)
+    newer += _merge(move, [*merged, *late], now_ns, only, outputs=False)
     notes = set_trim_time(move.cache, now_ns)
     move.sync()
     return PutBack(
@@ -731,11 +733,7 @@ def _shard_back(move: _Move, shard: str, now_ns: int) -> bool:
     """
     try:
         with _opened(move.files, shard) as fd:
-            if not _may_go_whole(move.cache, shard, fd):
-                return False
             names = _names(fd)
-            if not names or not all(map(move.allowed.fullmatch, [f"{shard}/{entry}" for entry in names])):
-                return False
             size = sum(_refresh(fd, entry, now_ns) for entry in names)
         os.rename(shard, shard, src_dir_fd=move.files, dst_dir_fd=move.cache)  # noqa: TID251 - this is the door
     except (OSError, NoOperation):
@@ -746,31 +744,36 @@ def _shard_back(move: _Move, shard: str, now_ns: int) -> bool:
     return True
 
 
-def _may_go_whole(cache: int, shard: str, fd: int) -> bool:
-    """Whether the live shard is absent, or empty and of the same owner and mode."""
+def _may_go_whole(move: _Move, shard: str) -> bool:
+    """Whether a shard in quarantine holds nothing but our entries, and the live one is absent, or empty and of the same owner and mode."""
     try:
-        with _opened(cache, shard) as live:
-            return not _names(live) and _are_alike(os.fstat(live), os.fstat(fd))
+        with _opened(move.files, shard) as fd:
+            names, ours = _names(fd), os.fstat(fd)
+        if not names or not all(map(move.allowed.fullmatch, [f"{shard}/{entry}" for entry in names])):
+            return False
+        with _opened(move.cache, shard) as live:
+            return not _names(live) and _are_alike(os.fstat(live), ours)
     except NoOperation:
         return True
+    except OSError:
+        return False
 
 
-def _merge(move: _Move, shards: Sequence[str], now_ns: int, only: frozenset[str] | None) -> int:
-    """Entries one by one: the outputs of all shards before the first index entry. Returns how many the cache has again."""
+def _merge(move: _Move, shards: Sequence[str], now_ns: int, only: frozenset[str] | None, *, outputs: bool) -> int:
+    """Put back the outputs, or the index entries, of shards one by one. Returns how many the cache has again."""
     newer = 0
-    for outputs in (True, False):
-        for shard in shards:
-            if move.stopped():
-                return newer
-            try:
-                with _opened(move.files, shard) as source:
-                    chosen = [entry for entry in _names(source) if entry.endswith("-a") is not outputs]
-                    if only is not None:
-                        chosen = [entry for entry in chosen if f"{shard}/{entry}" in only]
-                    if chosen:
-                        newer += _merge_shard(move, shard, source, chosen, now_ns)
-            except (OSError, NoOperation) as error:
-                move.fail([shard], str(error))
+    for shard in shards:
+        if move.stopped():
+            break
+        try:
+            with _opened(move.files, shard) as source:
+                chosen = [entry for entry in _names(source) if entry.endswith("-a") is not outputs]
+                if only is not None:
+                    chosen = [entry for entry in chosen if f"{shard}/{entry}" in only]
+                if chosen:
+                    newer += _merge_shard(move, shard, source, chosen, now_ns)
+        except (OSError, NoOperation) as error:
+            move.fail([shard], str(error))
     return newer
 
 

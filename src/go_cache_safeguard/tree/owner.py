@@ -62,7 +62,7 @@ def as_owner(
     """Do work with the rights of the owner of a tree.
 
     While it runs SIGINT and SIGTERM do not break into the work: they make the `Stop` that the work was given answer yes, so that
-    it ends between two steps and says truly what was done.
+    it ends between two steps and says truly what was done. A signal of which the work takes no notice is sent again afterwards.
 
     Args:
         uid: The owner.
@@ -87,26 +87,52 @@ def as_owner(
         return _wait_for(child, receive, progress, asked)
 
 
+class Patience:
+    """A `Stop` that also answers yes once SIGINT or SIGTERM came, and knows whether anybody heard it say so."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self.signals: list[int] = []
+        self.heard = False
+
+    def __call__(self) -> bool:
+        """The answer, for somebody who acts on it."""
+        if self.peek():
+            self.heard = True
+            return True
+        return False
+
+    def peek(self) -> bool:
+        """The answer, for somebody who will not act on it."""
+        return bool(self.signals) or self._stop()
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """A signal handler."""
+        self.signals.append(number)
+
+
 @contextmanager
-def patience(stop: Stop = never) -> Iterator[Stop]:
+def patience(stop: Stop = never, *, again: bool = True) -> Iterator[Patience]:
     """Turn SIGINT and SIGTERM into a question for the length of a block.
 
     Outside the main thread signals are not ours to handle; then only `stop` is asked.
+
+    Args:
+        stop: Another reason to answer yes.
+        again: Whether a signal that nobody in the block heard of is sent again when the block ends, so that it is not lost.
     """
-    asked: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
-
+    asked = Patience(stop)
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield asked
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, asked.note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked) or stop()
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if again and asked.signals and not asked.heard:
+            os.kill(os.getpid(), asked.signals[0])
 
 
 def _be_child(
@@ -118,9 +144,9 @@ def _be_child(
         drop_to(uid, gid)
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         orphan = os.getppid() != parent
-        with patience(lambda: orphan or stop()) as asked:
+        with patience(lambda: orphan or stop(), again=False) as asked:
             result = work(lambda done: _tell(send, done), asked)
-        _send(send, {"result": result})
+        _send(send, {"result": result, "heard": asked.heard})
         status = 0
     except Failure as failure:
         name = f"{type(failure).__module__}.{type(failure).__qualname__}"
@@ -170,11 +196,11 @@ def _tell(fd: int, done: int) -> None:
         _send(fd, {"done": done})
 
 
-def _wait_for(child: int, receive: int, progress: Progress, stop: Stop) -> Value:
+def _wait_for(child: int, receive: int, progress: Progress, asked: Patience) -> Value:
     """Read what the child says until it ends. Whatever happens here, the child is ended and collected."""
     last: dict[str, Any] = {}
     try:
-        for message in _messages(child, receive, stop):
+        for message in _messages(child, receive, asked.peek):
             if "done" in message:
                 progress(message["done"])
             else:
@@ -185,6 +211,7 @@ def _wait_for(child: int, receive: int, progress: Progress, stop: Stop) -> Value
     finally:
         os.close(receive)
         _, status = os.waitpid(child, 0)
+    asked.heard |= last.get("heard", False)
     return _outcome(last, os.waitstatus_to_exitcode(status))
 
 

@@ -20,6 +20,7 @@ from go_cache_safeguard.gotool.complaint import (
         "main.go:3:8: could not import m/word (open /c/ab/abcd-d: no such file or directory)",
         "main.go:3:8: package fmt is not in std (/usr/local/go/src/fmt)",
         "go: failed to trim cache: open /c/trim.txt: read-only file system",
+        f"open /c/ab/{'ab' * 32}-d: read-only file system",
         "failed to initialize build cache at /c: mkdir /c: permission denied",
         "# m\n<unknown line number>: internal compiler error: bad export data",
     ],

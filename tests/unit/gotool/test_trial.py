@@ -32,6 +32,11 @@ def test_the_environment_names_the_cache_and_puts_the_users_settings_out_of_forc
     assert environ["GOFLAGS"] == environ["GOCACHEPROG"] == environ["GODEBUG"] == ""
 
 
+def test_of_the_users_flags_only_trimpath_is_kept() -> None:
+    assert trial_environment(PurePath("/c"), flags="-mod=vendor -trimpath -a")["GOFLAGS"] == "-trimpath"
+    assert trial_environment(PurePath("/c"), flags="-mod=vendor")["GOFLAGS"] == ""
+
+
 def test_a_build_writes_its_graph_and_an_output_of_its_own() -> None:
     args = build_args(graph=PurePath("/t/graph"), output=PurePath("/t/program"))
     assert args[0] == "build"

@@ -423,6 +423,16 @@ def test_an_absent_shard_is_made_again(cache: SmallCache) -> None:
     assert entries(cache.root) == cache.contents
 
 
+def test_some_can_be_put_back_and_the_rest_stays(cache: SmallCache) -> None:
+    some = frozenset(sorted(cache.contents)[::3])
+    with door(cache) as quarantine:
+        taken(cache, quarantine)
+        assert quarantine.put_back(OP, now_ns=NOW_NS, only=some).restored == len(some)
+        assert set(entries(cache.root)) == some
+        assert quarantine.put_back(OP, now_ns=NOW_NS).restored == len(cache.contents) - len(some)
+    assert entries(cache.root) == cache.contents
+
+
 def test_a_foreign_name_that_was_carried_along_goes_back_as_it_is(cache: SmallCache) -> None:
     with door(cache) as quarantine:
         taken(cache, quarantine)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -159,6 +161,42 @@ def test_when_whoever_watches_fails_the_child_is_ended_and_collected() -> None:
     with pytest.raises(RuntimeError, match="fell over"):
         as_owner(NOBODY, NOBODY, until_stopped, progress=fail)
     assert no_child_is_left()
+
+
+@pytest.mark.parametrize("uid", [os.geteuid(), NOBODY])
+def test_an_interrupt_that_the_work_never_asked_about_is_not_lost(uid: int) -> None:
+    def deaf(tell: Progress, _stopped: Stop) -> Value:
+        tell(1)
+        return "done"
+
+    with pytest.raises(KeyboardInterrupt):
+        as_owner(uid, uid, deaf, progress=lambda _done: os.kill(os.getpid(), signal.SIGINT))
+    assert no_child_is_left()
+
+
+@pytest.mark.root
+def test_when_the_parent_is_killed_the_child_ends_between_two_steps(tmp_path: Path) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    tmp_path.chmod(0o777)
+    code = f"""
+import os, signal, time
+from pathlib import Path
+from go_cache_safeguard.tree.owner import as_owner
+def work(tell, stopped):
+    tell(1)
+    while not stopped():
+        tell(1)
+        time.sleep(0.001)
+    Path({str(tmp_path)!r}, "ended").touch()
+as_owner({NOBODY}, {NOBODY}, work, progress=lambda done: os.kill(os.getpid(), signal.SIGKILL))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    for _ in range(6000):
+        if (tmp_path / "ended").exists():
+            return
+        time.sleep(0.01)
+    pytest.fail("the child goes on without its parent")
 
 
 def test_outside_the_main_thread_signals_are_left_alone() -> None:
