@@ -29,9 +29,9 @@ IN_VAIN: dict[str, Callable[[], object]] = {
     "mkdirat": lambda: os.mkdir("", dir_fd=_NOWHERE),
     "openat2": lambda: _LIBC.syscall(437, _NOWHERE, b"x", None, 0),
     "pwrite64": lambda: os.pwrite(_NOWHERE, b"", 0),
-    "renameat": lambda: os.rename("", "", src_dir_fd=_NOWHERE, dst_dir_fd=_NOWHERE),  # noqa: TID251 - moves nothing
+    "renameat": lambda: os.rename("", "", src_dir_fd=_NOWHERE, dst_dir_fd=_NOWHERE),
     "renameat2": lambda: _LIBC.renameat2(_NOWHERE, b"x", _NOWHERE, b"x", 1),
-    "unlinkat": lambda: os.unlink("", dir_fd=_NOWHERE),  # noqa: TID251 - removes nothing
+    "unlinkat": lambda: os.unlink("", dir_fd=_NOWHERE),
     "utimensat": lambda: os.utime("", dir_fd=_NOWHERE),
 }
 

@@ -212,7 +212,7 @@ def main(act: str, call: str, directory: Path) -> int:
         if run(lambda: look(act, base)):  # noqa: B023 - likewise
             os.write(2, f"after death {k}\n".encode())
             return 1
-        shutil.rmtree(base)  # noqa: TID251 - a test's own directory
+        shutil.rmtree(base)
     return 1
 
 

@@ -15,13 +15,18 @@ from typing import TypeAlias
 Value: TypeAlias = "int | str | bool | Sequence[Value] | Mapping[str, Value] | None"
 
 
-def canonical(value: Value) -> bytes:
+def canonical(value: Value, *, known: bool = False) -> bytes:
     """Write a value in its one form: keys sorted, no spaces, ASCII.
+
+    Args:
+        value: What to write.
+        known: The caller knows that it holds no float; looking for one in a plan of 100,000 items takes longer than writing it.
 
     Raises:
         TypeError: The value holds a float, bytes, or a key that is not text.
     """
-    _refuse_floats(value)
+    if not known:
+        _refuse_floats(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from go_cache_safeguard.core.canonical import Value, canonical, digest
 from go_cache_safeguard.core.errors import PlanVoid
@@ -18,8 +18,7 @@ FORMAT = 1
 """Raised when the meaning of a field changes. A reader refuses a format that it does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One thing that would go.
 
     Attributes:
@@ -82,7 +81,7 @@ class Plan:
             "reasons": list(reasons),
             "items": [[item.name, item.size, item.stamp, number[item.reason]] for item in self.items],
         }
-        return canonical(value)
+        return canonical(value, known=True)
 
     @cached_property
     def digest(self) -> str:
@@ -105,7 +104,7 @@ def parse_plan(data: bytes) -> Plan:
                 hint="make a new plan with `go-cache-safeguard plan -o plan.json`",
             )
         reasons = value["reasons"]
-        items = tuple(Item(name, size, stamp, reasons[at]) for name, size, stamp, at in value["items"])
+        items = tuple([_item(fields, reasons) for fields in value["items"]])
         plan = Plan(
             kind=_text(value, "kind"),
             target=_text(value, "target"),
@@ -113,7 +112,7 @@ def parse_plan(data: bytes) -> Plan:
             selectors=tuple(value["selectors"]),
             requester=_text(value, "requester"),
             made_at=_text(value, "made_at"),
-            whole=value["whole"],
+            whole=_number(value, "whole"),
             items=items,
         )
         same = plan.data == data.rstrip(b"\n")
@@ -131,8 +130,22 @@ def parse_plan(data: bytes) -> Plan:
     return plan
 
 
+def _item(fields: Any, reasons: list[str]) -> Item:
+    name, size, stamp, at = fields
+    if type(name) is not str or type(size) is not int or type(stamp) is not int:
+        raise TypeError("an item is not a name, a size and a time")
+    return Item(name, size, stamp, reasons[at])
+
+
 def _text(value: Mapping[str, Any], key: str) -> str:
     text = value[key]
     if not isinstance(text, str):
         raise TypeError(f"{key} is not text")
     return text
+
+
+def _number(value: Mapping[str, Any], key: str) -> int:
+    number = value[key]
+    if type(number) is not int:
+        raise TypeError(f"{key} is not a whole number")
+    return number

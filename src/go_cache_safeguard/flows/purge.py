@@ -17,7 +17,8 @@ from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.plan import parse_plan
 from go_cache_safeguard.flows.interrupt import stoppable
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.flows.site import site_of
+from go_cache_safeguard.flows.site import Site, site_of
+from go_cache_safeguard.snapshot.quarantine import NoOperation
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -119,6 +120,15 @@ def _left(operation: Operation) -> tuple[int, int]:
     return int(receipt.get("moved", 0)), int(receipt.get("bytes", 0))
 
 
+def _planned(site: Site, op: str) -> list[str]:
+    """What may be deleted. The plan is the last to go: where there is none, a purge was killed after everything else."""
+    try:
+        data = site.quarantine.plan_data(op)
+    except NoOperation:
+        return []
+    return [item.name for item in parse_plan(data).items]
+
+
 def purge(session: Session, journal: "Journal", due: Due, *, per_second: int) -> Purged:
     """Delete the quarantine of one operation for good.
 
@@ -140,7 +150,7 @@ def purge(session: Session, journal: "Journal", due: Due, *, per_second: int) ->
         leftovers = operation.state in {State.UNDONE, State.ROLLED_BACK}
         if operation.state is State.DONE:
             journal.advance(due.op, State.PURGING, {})
-        names = [item.name for item in parse_plan(site.quarantine.plan_data(due.op)).items]
+        names = _planned(site, due.op)
         session.progress.phase(f"deleting the quarantine of {due.op}", due.files)
         done = site.quarantine.purge(
             due.op, only=names, per_second=per_second or None, progress=session.progress.update, stop=stop

@@ -366,7 +366,7 @@ def _write_plan(op_fd: int, op: str, plan_data: bytes) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-    os.rename(_PARTIAL, _PLAN, src_dir_fd=op_fd, dst_dir_fd=op_fd)  # noqa: TID251 - this is the door
+    os.rename(_PARTIAL, _PLAN, src_dir_fd=op_fd, dst_dir_fd=op_fd)
 
 
 def _read_plan(op_fd: int) -> bytes | None:
@@ -391,13 +391,13 @@ def _drop_op(place: int, op: str) -> list[tuple[str, str]]:
         with _opened(place, op) as op_fd:
             with suppress(NoOperation), _opened(op_fd, _FILES) as files:
                 for shard in _names(files):
-                    os.rmdir(shard, dir_fd=files)  # noqa: TID251 - this is the door
+                    os.rmdir(shard, dir_fd=files)
             with suppress(FileNotFoundError):
-                os.rmdir(_FILES, dir_fd=op_fd)  # noqa: TID251 - this is the door
+                os.rmdir(_FILES, dir_fd=op_fd)
             for name in (_PARTIAL, _PLAN):
                 with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=op_fd)  # noqa: TID251 - this is the door
-        os.rmdir(op, dir_fd=place)  # noqa: TID251 - this is the door
+                    os.unlink(name, dir_fd=op_fd)
+        os.rmdir(op, dir_fd=place)
         os.fsync(place)
     except (OSError, NoOperation) as error:
         return [(op, f"the emptied operation could not be removed: {error}")]
@@ -507,7 +507,7 @@ def _take_from(move: _Move, shard: str, batch: Sequence[tuple[str, Item]]) -> No
 def _take_entries(move: _Move, source: int, target: int, batch: Sequence[tuple[str, Item]]) -> None:
     # The hot loop. Plain rename replaces, so what stands in quarantine already is never a target: nobody else writes there.
     there = set(_names(target))
-    look, rename, stopped, regular = os.stat, os.rename, move.stopped, stat.S_ISREG  # noqa: TID251 - this is the door
+    look, rename, stopped, regular = os.stat, os.rename, move.stopped, stat.S_ISREG
     moved = size = 0
     for entry, item in batch:
         if stopped():
@@ -735,7 +735,7 @@ def _shard_back(move: _Move, shard: str, now_ns: int) -> bool:
         with _opened(move.files, shard) as fd:
             names = _names(fd)
             size = sum(_refresh(fd, entry, now_ns) for entry in names)
-        os.rename(shard, shard, src_dir_fd=move.files, dst_dir_fd=move.cache)  # noqa: TID251 - this is the door
+        os.rename(shard, shard, src_dir_fd=move.files, dst_dir_fd=move.cache)
     except (OSError, NoOperation):
         return False  # whatever it is, the entries one by one will name it
     move.moved += len(names)
@@ -915,7 +915,7 @@ def _remove(shard: int, entry: str) -> int:
     """Remove one entry for good. Returns its size in bytes."""
     found = os.stat(entry, dir_fd=shard, follow_symlinks=False)
     if stat.S_ISREG(found.st_mode):
-        os.unlink(entry, dir_fd=shard)  # noqa: TID251 - this is the door
+        os.unlink(entry, dir_fd=shard)
         return found.st_size
     if why := _why_no_program(shard, entry, found, None):
         raise OSError(errno.EINVAL, why)
@@ -923,8 +923,8 @@ def _remove(shard: int, entry: str) -> int:
     with _opened(shard, entry) as fd:
         for name in _names(fd):
             size += os.stat(name, dir_fd=fd, follow_symlinks=False).st_size
-            os.unlink(name, dir_fd=fd)  # noqa: TID251 - this is the door; it refuses directories, so the descent ends here
-    os.rmdir(entry, dir_fd=shard)  # noqa: TID251 - this is the door
+            os.unlink(name, dir_fd=fd)
+    os.rmdir(entry, dir_fd=shard)
     return size
 
 
@@ -1014,14 +1014,14 @@ def _move_new_by_link(source: int, entry: str, target: int) -> None:
     found = os.stat(entry, dir_fd=source, follow_symlinks=False)
     if stat.S_ISDIR(found.st_mode):
         try:
-            os.rename(entry, entry, src_dir_fd=source, dst_dir_fd=target)  # noqa: TID251 - this is the door
+            os.rename(entry, entry, src_dir_fd=source, dst_dir_fd=target)
         except OSError as error:
             if error.errno in {errno.ENOTEMPTY, errno.ENOTDIR}:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), entry) from error
             raise
         return
     os.link(entry, entry, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-    os.unlink(entry, dir_fd=source)  # noqa: TID251 - this is the door: the entry has its new name already
+    os.unlink(entry, dir_fd=source)
 
 
 def _renameat2(source: int, name: str, target: int, new_name: str, flags: int) -> None:
