@@ -31,3 +31,9 @@ def warm_cache(shared: Path) -> Callable[[Toolchain], GoCache]:
 def fresh_cache(tmp_path: Path, toolchain: Toolchain, warm_cache: Callable[[Toolchain], GoCache]) -> GoCache:
     """A private copy of the cache of each toolchain, to be damaged."""
     return copy_cache(warm_cache(toolchain), tmp_path)
+
+
+@pytest.fixture
+def newest_cache(tmp_path: Path, warm_cache: Callable[[Toolchain], GoCache]) -> GoCache:
+    """A private copy of the cache of the newest toolchain, where the toolchain does not matter."""
+    return copy_cache(warm_cache(find_toolchain(PINNED[-1])), tmp_path)

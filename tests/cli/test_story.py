@@ -16,20 +16,26 @@ FREE = {"GO_CACHE_SAFEGUARD_POLICY_HOLD_SHARE": "100%"}
 
 
 @pytest.fixture
-def guard(fresh_cache: GoCache, tmp_path: Path) -> Safeguard:
+def guard(newest_cache: GoCache, tmp_path: Path) -> Safeguard:
+    return Safeguard(newest_cache, tmp_path / "state", dict(FREE))
+
+
+@pytest.fixture
+def each(fresh_cache: GoCache, tmp_path: Path) -> Safeguard:
+    """The same on the cache of each toolchain, for what depends on what go wrote."""
     return Safeguard(fresh_cache, tmp_path / "state", dict(FREE))
 
 
-def test_clean_takes_everything_and_undo_brings_every_byte_back(guard: Safeguard) -> None:
-    before = files_of(guard.cache.root)
-    receipt = guard.json("clean", "--all", *QUICK)
+def test_clean_takes_everything_and_undo_brings_every_byte_back(each: Safeeach) -> None:
+    before = files_of(each.cache.root)
+    receipt = each.json("clean", "--all", *QUICK)
     assert receipt["state"] == "DONE"
     assert receipt["moved"] == len(before)
-    assert files_of(guard.cache.root) == {}
-    undone = guard.json("undo", receipt["op"], "--proof", "none")
+    assert files_of(each.cache.root) == {}
+    undone = each.json("undo", receipt["op"], "--proof", "none")
     assert undone["restored"] == len(before)
-    assert files_of(guard.cache.root) == before
-    guard.cache.go("build", "./...")
+    assert files_of(each.cache.root) == before
+    each.cache.go("build", "./...")
 
 
 def test_go_builds_in_the_cleaned_cache_and_the_canary_proves_it(guard: Safeguard) -> None:
@@ -120,33 +126,33 @@ def test_max_size_keeps_what_was_used_last(guard: Safeguard) -> None:
     assert cut <= max(kept)
 
 
-def test_a_plan_never_leaves_an_entry_without_its_output(guard: Safeguard) -> None:
-    whole = guard.json("plan", "--all")["bytes"]
-    receipt = guard.json("clean", "--max-size", str(whole // 3), *QUICK)
+def test_a_plan_never_leaves_an_entry_without_its_output(each: Safeeach) -> None:
+    whole = each.json("plan", "--all")["bytes"]
+    receipt = each.json("clean", "--max-size", str(whole // 3), *QUICK)
     assert receipt["moved"] > 0
-    left = files_of(guard.cache.root)
+    left = files_of(each.cache.root)
     for name, content in left.items():
         if name.endswith("-a"):
             output = content[68:132].decode()
             assert f"{output[:2]}/{output}-d" in left
-    guard.cache.go("build", "./...")
+    each.cache.go("build", "./...")
 
 
-def test_a_dry_run_touches_nothing_and_says_the_decision(fresh_cache: GoCache, tmp_path: Path) -> None:
-    guard = Safeguard(fresh_cache, tmp_path / "state")
-    before = files_of(fresh_cache.root)
+def test_a_dry_run_touches_nothing_and_says_the_decision(newest_cache: GoCache, tmp_path: Path) -> None:
+    guard = Safeguard(newest_cache, tmp_path / "state")
+    before = files_of(newest_cache.root)
     told = guard.json("clean", "--all", "--dry-run", "--checks", "permissions")
     assert told["decision"] == "hold"
-    assert files_of(fresh_cache.root) == before
+    assert files_of(newest_cache.root) == before
     assert not (tmp_path / "state" / "journal.sqlite").exists()
 
 
-def test_without_a_terminal_a_large_plan_is_held_and_approved_by_digest(fresh_cache: GoCache, tmp_path: Path) -> None:
-    guard = Safeguard(fresh_cache, tmp_path / "state", ALONE)
-    before = files_of(fresh_cache.root)
+def test_without_a_terminal_a_large_plan_is_held_and_approved_by_digest(newest_cache: GoCache, tmp_path: Path) -> None:
+    guard = Safeguard(newest_cache, tmp_path / "state", ALONE)
+    before = files_of(newest_cache.root)
     done = guard.run("clean", "--all", *QUICK)
     assert done.returncode == 11
-    assert files_of(fresh_cache.root) == before
+    assert files_of(newest_cache.root) == before
     (held,) = guard.json("ops", "list")["operations"]
     assert held["state"] == "HELD"
     assert guard.run("clean", held["op"]).returncode == 11
@@ -159,8 +165,8 @@ def test_without_a_terminal_a_large_plan_is_held_and_approved_by_digest(fresh_ca
     assert guard.run("clean", held["op"], "--proof", "none").returncode == 12
 
 
-def test_the_requester_may_not_approve_alone_when_policy_says_so(fresh_cache: GoCache, tmp_path: Path) -> None:
-    guard = Safeguard(fresh_cache, tmp_path / "state", NEVER)
+def test_the_requester_may_not_approve_alone_when_policy_says_so(newest_cache: GoCache, tmp_path: Path) -> None:
+    guard = Safeguard(newest_cache, tmp_path / "state", NEVER)
     guard.run("clean", "--all", *QUICK)
     (held,) = guard.json("ops", "list")["operations"]
     code, screen = guard.type("ops", "approve", held["op"], answers=(("Type its first 8 digits", "{digest:.8}"),))
@@ -169,8 +175,8 @@ def test_the_requester_may_not_approve_alone_when_policy_says_so(fresh_cache: Go
     assert guard.json("ops", "show", held["op"])["state"] == "HELD"
 
 
-def test_a_token_approves_one_operation_once(fresh_cache: GoCache, tmp_path: Path) -> None:
-    guard = Safeguard(fresh_cache, tmp_path / "state", ALONE)
+def test_a_token_approves_one_operation_once(newest_cache: GoCache, tmp_path: Path) -> None:
+    guard = Safeguard(newest_cache, tmp_path / "state", ALONE)
     guard.run("clean", "--all", *QUICK)
     (held,) = guard.json("ops", "list")["operations"]
     token = tmp_path / "token"
@@ -184,29 +190,29 @@ def test_a_token_approves_one_operation_once(fresh_cache: GoCache, tmp_path: Pat
     assert not [path for path in artefacts if secret.encode() in path.read_bytes()]
 
 
-def test_a_rejected_operation_stays_rejected(fresh_cache: GoCache, tmp_path: Path) -> None:
-    guard = Safeguard(fresh_cache, tmp_path / "state", ALONE)
+def test_a_rejected_operation_stays_rejected(newest_cache: GoCache, tmp_path: Path) -> None:
+    guard = Safeguard(newest_cache, tmp_path / "state", ALONE)
     guard.run("clean", "--all", *QUICK)
     (held,) = guard.json("ops", "list")["operations"]
     assert guard.run("ops", "reject", held["op"], "--why", "not today").returncode == 0
     assert guard.run("clean", held["op"]).returncode == 12
 
 
-def test_confirming_at_the_terminal_shows_the_plan_and_goes_on(fresh_cache: GoCache, tmp_path: Path) -> None:
-    guard = Safeguard(fresh_cache, tmp_path / "state", ALONE)
+def test_confirming_at_the_terminal_shows_the_plan_and_goes_on(newest_cache: GoCache, tmp_path: Path) -> None:
+    guard = Safeguard(newest_cache, tmp_path / "state", ALONE)
     code, screen = guard.type("clean", "--all", *QUICK, answers=(("Type its first 8 digits", "{digest:.8}"),))
     assert code == 0, screen
     assert "would move" in screen
     assert "DONE" in screen
-    assert files_of(fresh_cache.root) == {}
+    assert files_of(newest_cache.root) == {}
 
 
-def test_saying_no_at_the_terminal_leaves_it_held(fresh_cache: GoCache, tmp_path: Path) -> None:
-    guard = Safeguard(fresh_cache, tmp_path / "state", ALONE)
-    before = files_of(fresh_cache.root)
+def test_saying_no_at_the_terminal_leaves_it_held(newest_cache: GoCache, tmp_path: Path) -> None:
+    guard = Safeguard(newest_cache, tmp_path / "state", ALONE)
+    before = files_of(newest_cache.root)
     code, _ = guard.type("clean", "--all", *QUICK, answers=(("Type its first 8 digits", ""),))
     assert code == 11
-    assert files_of(fresh_cache.root) == before
+    assert files_of(newest_cache.root) == before
 
 
 def test_purge_waits_for_the_end_of_the_retention_and_then_really_deletes(guard: Safeguard) -> None:
@@ -244,20 +250,20 @@ def test_fuzz_inputs_and_foreign_files_are_never_touched(guard: Safeguard) -> No
     assert [path.read_text() for path in foreign] == ["mine"] * 3
 
 
-def test_damage_is_named_evicted_and_rebuilt(guard: Safeguard) -> None:
-    output = guard.cache.output_of("example.com/m/lib")
+def test_damage_is_named_evicted_and_rebuilt(each: Safeeach) -> None:
+    output = each.cache.output_of("example.com/m/lib")
     content = bytearray(output.read_bytes())
     content[-20] ^= 0x10
     output.write_bytes(content)
-    told = guard.json("fsck", code=10)
+    told = each.json("fsck", code=10)
     (finding,) = [one for one in told["findings"] if one["severity"] == "BLOCK"]
     assert finding["package"] == "example.com/m/lib"
-    assert finding["toolchain"] == guard.cache.toolchain.version
+    assert finding["toolchain"] == each.cache.toolchain.version
     assert finding["effect"] == "SILENTLY_WRONG"
-    done = guard.run("fsck", "--repair")
+    done = each.run("fsck", "--repair")
     assert done.returncode == 0, done.stderr
-    guard.cache.go("build", "./...")
-    assert guard.json("fsck", "--all")["findings"] == []
+    each.cache.go("build", "./...")
+    assert each.json("fsck", "--all")["findings"] == []
 
 
 def test_status_is_fit_for_scripts_and_for_people(guard: Safeguard) -> None:

@@ -130,17 +130,26 @@ def test_a_flipped_bit_in_an_archive_is_silently_wrong(fresh_cache: GoCache) -> 
     assert finding.evict == (*(name_of(entry) for entry in fresh_cache.entries_of(path)), name_of(path))
 
 
-@pytest.mark.parametrize("share", [0, 2])
-def test_an_archive_that_lost_its_content_fails_every_build(fresh_cache: GoCache, tmp_path: Path, share: int) -> None:
+def test_an_archive_of_zeros_fails_every_build_and_is_still_named(fresh_cache: GoCache, tmp_path: Path) -> None:
     look(fresh_cache.root, index=tmp_path / "index")
     path = fresh_cache.output_of(LIB)
-    size = path.stat().st_size
-    keep = size // share if share else 0
-    path.write_bytes(path.read_bytes()[:keep] + bytes(size - keep))
+    path.write_bytes(bytes(path.stat().st_size))
     finding = only(look(fresh_cache.root, Level.CHANGED, tmp_path / "index"))
     assert (finding.kind, finding.effect) == (Wrong.CONTENT, Effect.BUILD_FAILS_FOREVER)
     assert is_lib(finding, fresh_cache), "what it was is remembered, though no byte of it is left"
+    unknown = only(look(fresh_cache.root))
+    assert (unknown.effect, unknown.package) == (Effect.BUILD_FAILS_FOREVER, None)
     assert fresh_cache.run("build", "-o", str(tmp_path / "program"), ".").returncode != 0
+
+
+def test_an_archive_that_ends_in_zeros_may_go_unnoticed_by_go(fresh_cache: GoCache) -> None:
+    path = fresh_cache.output_of(LIB)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    finding = only(look(fresh_cache.root))
+    assert (finding.kind, finding.effect) == (Wrong.CONTENT, Effect.SILENTLY_WRONG)
+    assert finding.text.endswith("it ends in zeros")
+    assert (finding.toolchain, finding.severity) == (fresh_cache.toolchain.version, Outcome.BLOCK)
 
 
 @pytest.mark.parametrize("change", [-1, 1, -10_000_000])

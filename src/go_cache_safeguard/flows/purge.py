@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from go_cache_safeguard.core.canonical import Value
-from go_cache_safeguard.core.errors import IllegalTransition
+from go_cache_safeguard.core.errors import IllegalTransition, PlanVoid
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.plan import parse_plan
@@ -120,15 +120,6 @@ def _left(operation: Operation) -> tuple[int, int]:
     return int(receipt.get("moved", 0)), int(receipt.get("bytes", 0))
 
 
-def _planned(site: Site, op: str) -> list[str]:
-    """What may be deleted. The plan is the last to go: where there is none, a purge was killed after everything else."""
-    try:
-        data = site.quarantine.plan_data(op)
-    except NoOperation:
-        return []
-    return [item.name for item in parse_plan(data).items]
-
-
 def purge(session: Session, journal: "Journal", due: Due, *, per_second: int) -> Purged:
     """Delete the quarantine of one operation for good.
 
@@ -150,7 +141,7 @@ def purge(session: Session, journal: "Journal", due: Due, *, per_second: int) ->
         leftovers = operation.state in {State.UNDONE, State.ROLLED_BACK}
         if operation.state is State.DONE:
             journal.advance(due.op, State.PURGING, {})
-        names = _planned(site, due.op)
+        names = _planned(site, due)
         session.progress.phase(f"deleting the quarantine of {due.op}", due.files)
         done = site.quarantine.purge(
             due.op, only=names, per_second=per_second or None, progress=session.progress.update, stop=stop
@@ -162,3 +153,16 @@ def purge(session: Session, journal: "Journal", due: Due, *, per_second: int) ->
         elif not purged.stopped and not purged.left:
             journal.advance(due.op, State.PURGED, {"purge": purged.as_value(), "purged_s": int(time.time())})
         return purged
+
+
+def _planned(site: Site, due: Due) -> Sequence[str]:
+    """What may be deleted. The plan is the last to go: where there is none, a purge was killed after everything else."""
+    try:
+        plan = parse_plan(site.quarantine.plan_data(due.op))
+    except NoOperation:
+        return ()
+    if plan.digest != due.digest:
+        raise PlanVoid(
+            f"the plan in the quarantine of {due.op} is not the one in the journal", not_done="nothing was deleted"
+        )
+    return [item.name for item in plan.items]

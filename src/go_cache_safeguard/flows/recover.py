@@ -6,6 +6,7 @@ Never:     guesses: an operation that another live safeguard holds is left to it
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from go_cache_safeguard.core.canonical import Value
@@ -14,15 +15,20 @@ from go_cache_safeguard.core.lifecycle import UNFINISHED, State
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.plan import parse_plan
 from go_cache_safeguard.core.receipt import parse_receipt
+from go_cache_safeguard.flows.approve import expire
 from go_cache_safeguard.flows.prove import Prover
 from go_cache_safeguard.flows.purge import purge, stored
-from go_cache_safeguard.flows.remove import finish_waiting, merge_back, prove, put_back
+from go_cache_safeguard.flows.remove import finish_waiting, merge_back, prove, put_back, tidy
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.site import Site, site_of
 from go_cache_safeguard.flows.undo import Undone
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
+
+
+ABANDONED = timedelta(hours=24)
+"""After this a request that no process has carried on is over; checks of the largest cache take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,20 @@ def recover(session: Session, prover: Prover | None, *, wait_s: int) -> list[Rec
         wait_s: How long outputs may wait for running go commands, in seconds.
     """
     with session.journal() as journal:
-        unfinished = [operation for operation in journal.operations() if operation.state in UNFINISHED]
-        return [_recover(session, journal, operation, prover, wait_s) for operation in unfinished]
+        operations = journal.operations()
+        ended = [found for operation in operations if (found := _give_up(journal, operation)) is not None]
+        unfinished = [operation for operation in operations if operation.state in UNFINISHED]
+        return ended + [_recover(session, journal, operation, prover, wait_s) for operation in unfinished]
+
+
+def _give_up(journal: "Journal", operation: Operation) -> Recovered | None:
+    """End what nobody works on any more and nothing was touched for: expired holds, and requests whose process is gone."""
+    now = datetime.now(UTC)
+    after = expire(journal, operation, int(now.timestamp()))
+    quiet = now - datetime.fromisoformat(operation.last_at) > ABANDONED
+    if operation.state in {State.REQUESTED, State.CHECKED, State.ALLOWED} and quiet:
+        after = journal.advance(operation.id, State.CANCELLED, {"why": "abandoned"})
+    return None if after is operation else Recovered(operation.id, operation.state, after.state)
 
 
 def _recover(
@@ -102,3 +120,5 @@ def _finish_undo(site: Site, operation: Operation) -> None:
     state = State.UNKNOWN if back.failed or back.stopped else State.UNDONE
     undone = Undone(operation.id, back.restored, back.bytes, back.newer, (), 0)
     site.journal.advance(operation.id, state, {"undo": undone.as_value(), "recovered": True})
+    if state is State.UNDONE:
+        tidy(site, operation.id, back)

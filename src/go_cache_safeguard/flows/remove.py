@@ -328,6 +328,18 @@ def put_back(site: Site, op: str, *, why: str) -> None:
             hint=f"remove the cause, then `go-cache-safeguard undo {op}`",
         )
     site.journal.advance(op, State.ROLLED_BACK, outcome)
+    tidy(site, op, back)
+
+
+def tidy(site: Site, op: str, back: PutBack) -> None:
+    """Drop the directory of an operation of which everything is back."""
+    if back.newer:
+        return
+    try:
+        site.quarantine.purge(op, only=())
+    except (Failure, OSError) as problem:
+        # An empty directory is left: it harms nobody, and must not hide how the operation itself ended.
+        site.session.progress.say(f"the empty quarantine of {op} could not be removed: {problem}")
 
 
 def merge_back(site: Site, op: str) -> PutBack:

@@ -13,7 +13,7 @@ from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.flows.interrupt import stoppable
 from go_cache_safeguard.flows.prove import Proof, Prover
-from go_cache_safeguard.flows.remove import Interrupted, merge_back
+from go_cache_safeguard.flows.remove import Interrupted, merge_back, tidy
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.site import site_of
 from go_cache_safeguard.snapshot.receipt import PutBack
@@ -82,6 +82,7 @@ def undo(session: Session, op: str, prover: Prover | None) -> Undone:
         proof = prover(session, site.root) if prover is not None else Proof(passed=True, evidence=())
         undone = Undone(op, back.restored, back.bytes, back.newer, proof.evidence, took_ms)
         journal.advance(op, State.UNDONE, {"undo": undone.as_value(), "proved": proof.passed})
+        tidy(site, op, back)
         if not proof.passed:
             raise RestoreFailed(
                 f"everything of {op} is back, but the proof failed: {'; '.join(proof.evidence)}",

@@ -68,7 +68,13 @@ def test_wrong_content_is_found_and_named() -> None:
 @pytest.mark.parametrize(
     ("output", "seal", "memory", "effect"),
     [
-        (OUTPUT, Seal(content=False, zeros=True), None, Effect.BUILD_FAILS_FOREVER),
+        (OUTPUT, Seal(content=False, zeros=True), None, Effect.SILENTLY_WRONG),
+        (
+            replace(OUTPUT, about=None, kind=Kind.OTHER),
+            Seal(content=False, zeros=True),
+            None,
+            Effect.BUILD_FAILS_FOREVER,
+        ),
         (replace(OUTPUT, about=None), Seal(content=False), None, Effect.BUILD_FAILS_FOREVER),
         (replace(OUTPUT, about=None, kind=Kind.OTHER), Seal(content=False), None, Effect.SILENTLY_WRONG),
         (replace(OUTPUT, about=None, kind=Kind.OTHER), Seal(content=False), ABOUT, Effect.BUILD_FAILS_FOREVER),
