@@ -26,7 +26,7 @@ def each(fresh_cache: GoCache, tmp_path: Path) -> Safeguard:
     return Safeguard(fresh_cache, tmp_path / "state", dict(FREE))
 
 
-def test_clean_takes_everything_and_undo_brings_every_byte_back(each: Safeeach) -> None:
+def test_clean_takes_everything_and_undo_brings_every_byte_back(each: Safeguard) -> None:
     before = files_of(each.cache.root)
     receipt = each.json("clean", "--all", *QUICK)
     assert receipt["state"] == "DONE"
@@ -126,7 +126,7 @@ def test_max_size_keeps_what_was_used_last(guard: Safeguard) -> None:
     assert cut <= max(kept)
 
 
-def test_a_plan_never_leaves_an_entry_without_its_output(each: Safeeach) -> None:
+def test_a_plan_never_leaves_an_entry_without_its_output(each: Safeguard) -> None:
     whole = each.json("plan", "--all")["bytes"]
     receipt = each.json("clean", "--max-size", str(whole // 3), *QUICK)
     assert receipt["moved"] > 0
@@ -250,7 +250,7 @@ def test_fuzz_inputs_and_foreign_files_are_never_touched(guard: Safeguard) -> No
     assert [path.read_text() for path in foreign] == ["mine"] * 3
 
 
-def test_damage_is_named_evicted_and_rebuilt(each: Safeeach) -> None:
+def test_damage_is_named_evicted_and_rebuilt(each: Safeguard) -> None:
     output = each.cache.output_of("example.com/m/lib")
     content = bytearray(output.read_bytes())
     content[-20] ^= 0x10
