@@ -7,9 +7,11 @@ Source:    two phases because a running build uses only `-d` paths once it has p
            deleting `-a` alone never broke a running build, deleting `-d` did).
 """
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from go_cache_safeguard.core.canonical import Value
@@ -24,7 +26,7 @@ from go_cache_safeguard.flows.site import Site, open_site
 from go_cache_safeguard.gocache.disk import scan
 from go_cache_safeguard.gocache.layout import output_name
 from go_cache_safeguard.gocache.select import split
-from go_cache_safeguard.gotool.processes import GoProcess, ProcessScan, scan_go_processes, wait_for
+from go_cache_safeguard.gotool.processes import GoProcess, scan_go_processes, wait_for
 from go_cache_safeguard.snapshot.quarantine import NoOperation
 from go_cache_safeguard.snapshot.receipt import PutBack, Taken
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
 
 _TICK_S = 0.2
+_LOOK_S = 0.01
+"""seconds between two looks for new go commands while outputs are moved; one look takes about as long."""
 
 
 class ProofFailed(Failure):
@@ -65,12 +69,13 @@ class Manner:
     Attributes:
         wait_s: How long outputs wait for running go commands, in seconds.
         prover: Makes the proof afterwards; None for none.
-        fast: Whether whole shards may be exchanged when nobody builds.
+        fast: Whether whole shards may be exchanged. Only where nobody can begin to build meanwhile: index entries and outputs
+            go together then, and a build that plans in the middle of it fails.
     """
 
     wait_s: int
     prover: Prover | None
-    fast: bool = True
+    fast: bool = False
 
 
 @dataclass(slots=True)
@@ -93,7 +98,6 @@ class _Account:
         self.changed += len(taken.changed)
         self.missing += len(taken.missing)
         self.failed.extend(taken.failed)
-        self.stopped = self.stopped or taken.stopped
 
     def receipt(self, op: str, plan: Plan, took_ms: int) -> Receipt:
         return Receipt(
@@ -114,6 +118,29 @@ class _Account:
         )
 
 
+class _Watch:
+    """Asked by the door before each entry: whether to stop, because a person said so or because somebody begins to build.
+
+    A go command needs longer from its start to its first look at an output than passes between two looks of ours.
+    """
+
+    def __init__(self, cache: Path, stop: Callable[[], bool]) -> None:
+        self.came = False
+        self._cache = cache
+        self._stop = stop
+        self._next = 0.0
+        self._pid = os.getpid()
+
+    def __call__(self) -> bool:
+        if self.came or self._stop():
+            return True
+        # The door may ask in a child that has the rights of the owner, who cannot see everybody; it asks us as well.
+        if time.monotonic() >= self._next and os.getpid() == self._pid:
+            self.came = bool(scan_go_processes(self._cache).found)
+            self._next = time.monotonic() + _LOOK_S
+        return self.came
+
+
 @dataclass(slots=True)
 class _Removal:
     """One plan on its way into quarantine."""
@@ -129,33 +156,56 @@ class _Removal:
         if manner.fast and self._at_once():
             return
         entries, outputs = split(self.plan.items)
-        self._take("moving index entries to quarantine", entries)
-        if not self.account.stopped and outputs:
-            self.outputs(outputs, scan_go_processes(self.site.root.path), manner.wait_s)
+        self._take("moving index entries to quarantine", entries, self.stop)
+        if not self.account.stopped:
+            self.outputs(outputs, manner.wait_s)
 
-    def outputs(self, outputs: Sequence[Item], alive: ProcessScan, wait_s: int) -> None:
-        """The second phase: wait for whoever may still read, look who names what now, move the rest, look once more."""
-        if not self._quiet(alive, wait_s):
-            self.account.waiting = 0 if self.account.stopped else len(outputs)
-            return
-        self.account.waiting = 0
+    def outputs(self, outputs: Sequence[Item], wait_s: int) -> None:
+        """The second phase: when nobody builds, move what no entry names, until somebody begins to build.
+
+        Waiting only for those who were there before the index entries went is not enough: who began since compiles again what the
+        entries stood for, finds the very same output in its place, writes an entry, and relies on an output that we then take.
+
+        Args:
+            outputs: What to move. Those that cannot be moved in time are the last ones by name; the account has their number.
+            wait_s: Seconds to wait for running go commands, all in all.
+        """
+        deadline = time.monotonic() + wait_s
+        rest = _by_name(outputs)
+        while rest and self._quiet(deadline):
+            rest = self._move_outputs(rest)
+        self.account.waiting = 0 if self.account.stopped else len(rest)
+
+    def _move_outputs(self, outputs: Sequence[Item]) -> Sequence[Item]:
+        """Move what no entry names. Returns those at the end that were not looked at, because somebody began to build."""
         named = self._named()
         free = [item for item in outputs if item.name not in named]
-        self.account.named_again += len(outputs) - len(free)
-        self._take("moving outputs to quarantine", free)
-        # A build that began in between may have written an entry that names what has just gone: give it back.
-        again = self._named().intersection(item.name for item in free)
+        watch = _Watch(self.site.root.path, self.stop)
+        done = self._take("moving outputs to quarantine", free, watch)
+        end = outputs.index(free[done]) if done < len(free) and not self.account.stopped else len(outputs)
+        self.account.named_again += end - done
+        self._give_back(free[:done])
+        return outputs[end:]
+
+    def _give_back(self, taken: Sequence[Item]) -> None:
+        """Whoever began to build in between may have written an entry that names what has just gone."""
+        again = self._named().intersection(item.name for item in taken)
         if again:
             back = self.site.quarantine.put_back(self.op, now_ns=time.time_ns(), only=frozenset(again))
             self.account.moved -= back.restored
             self.account.size -= back.bytes
             self.account.named_again += back.restored
 
-    def _take(self, phase: str, items: Sequence[Item]) -> None:
+    def _take(self, phase: str, items: Sequence[Item], stop: "Callable[[], bool] | _Watch") -> int:
+        """Have the door move these. Returns how many it dealt with; it goes through them in the order of their names."""
         progress = self.site.session.progress
         progress.phase(phase, len(items))
-        self.account.add(self.site.quarantine.take(self.op, items, progress=progress.update, stop=self.stop))
+        taken = self.site.quarantine.take(self.op, items, progress=progress.update, stop=stop)
         progress.phase("")
+        self.account.add(taken)
+        # Only the door hears of a signal while it works: it is what made it stop, unless the watch did.
+        self.account.stopped = taken.stopped and not (isinstance(stop, _Watch) and stop.came)
+        return taken.moved + len(taken.changed) + len(taken.missing) + len(taken.failed)
 
     def _named(self) -> set[str]:
         """Names of all outputs that an entry names now."""
@@ -164,42 +214,41 @@ class _Removal:
         return {output_name(output) for output in now.references}
 
     def _at_once(self) -> bool:
-        """Exchange whole shards when nobody builds; False when that does not fit, or somebody came in meanwhile.
-
-        A build that is a few milliseconds old has not planned yet and takes what it then finds; whoever is there after the
-        exchange gets everything back at once, and the slow way begins.
-        """
+        """Exchange whole shards; False when that does not fit, or somebody builds, who then gets everything back."""
         quarantine, where = self.site.quarantine, self.site.root.path
         if any(item.reason != "all" for item in self.plan.items) or scan_go_processes(where).found:
             return False
-        taken = quarantine.take_shards(self.op, self.plan.items, stop=self.stop)
+        watch = _Watch(where, self.stop)
+        taken = quarantine.take_shards(self.op, self.plan.items, stop=watch)
         if not isinstance(taken, Taken):
             return False
-        if not taken.stopped and scan_go_processes(where).found:
+        if watch.came or scan_go_processes(where).found:
             quarantine.put_back(self.op, now_ns=time.time_ns())
             return False
         self.account.add(taken)
+        self.account.stopped = taken.stopped
         return True
 
-    def _quiet(self, alive: ProcessScan, wait_s: int) -> bool:
-        """Wait until every go command that was alive has ended, within bounds."""
+    def _quiet(self, deadline: float) -> bool:
+        """Wait until no go command uses the cache, within bounds."""
+        told: set[tuple[int, int]] = set()
+        while found := scan_go_processes(self.site.root.path).found:
+            self._tell(process for process in found if (process.pid, process.start_ticks) not in told)
+            told |= {(process.pid, process.start_ticks) for process in found}
+            left = deadline - time.monotonic()
+            if left <= 0 or self.stop():
+                self.account.stopped = self.stop()
+                self.account.waited_for = tuple(describe(process) for process in found)
+                break
+            wait_for(found, timeout_s=min(_TICK_S, left), tick=_no_tick)
+        self.site.session.progress.phase("")
+        return not found
+
+    def _tell(self, processes: Iterable[GoProcess]) -> None:
         progress = self.site.session.progress
-        for note in alive.notes if alive.found else ():
-            progress.say(note)
-        left: tuple[GoProcess, ...] = alive.found
-        if left:
-            progress.phase(f"waiting up to {wait_s}s for {len(left)} running go commands")
-        for process in left:
+        for process in processes:
+            progress.phase("waiting for running go commands")
             progress.say(f"outputs wait for {describe(process)}")
-        deadline = time.monotonic() + wait_s
-        while left and time.monotonic() < deadline:
-            if self.stop():
-                self.account.stopped = True
-                return False
-            left = wait_for(left, timeout_s=min(_TICK_S, max(0.0, deadline - time.monotonic())), tick=_no_tick)
-        progress.phase("")
-        self.account.waited_for = tuple(describe(process) for process in left)
-        return not left
 
 
 def execute(session: Session, journal: "Journal", op: str, plan: Plan, manner: Manner) -> Receipt:
@@ -256,10 +305,11 @@ def finish_waiting(site: Site, plan: Plan, receipt: Receipt, prover: Prover | No
     with stoppable(site.session.progress.say) as stop:
         site.journal.advance(receipt.op, State.REMOVING, {})
         removal = _Removal(site, receipt.op, plan, stop, account)
-        removal.outputs(split(plan.items)[1], scan_go_processes(site.root.path), wait_s)
+        waiting = _by_name(split(plan.items)[1])[-receipt.waiting :]
+        removal.outputs(waiting, wait_s)
     finished = account.receipt(receipt.op, plan, receipt.took_ms)
     if account.waiting or account.stopped:
-        return _wait(site, replace(finished, waiting=finished.waiting or receipt.waiting))
+        return _wait(site, finished)
     return prove(site, finished, prover)
 
 
@@ -267,6 +317,10 @@ def _wait(site: Site, receipt: Receipt) -> Receipt:
     waiting = replace(receipt, state=State.WAITING)
     site.journal.advance(receipt.op, State.WAITING, {"receipt": waiting.as_value()})
     return waiting
+
+
+def _by_name(items: Sequence[Item]) -> Sequence[Item]:
+    return sorted(items, key=lambda item: item.name)
 
 
 def _no_tick(_left: tuple[GoProcess, ...]) -> None:

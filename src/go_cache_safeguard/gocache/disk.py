@@ -17,11 +17,12 @@ import os
 import random
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -138,7 +139,6 @@ class _Shard:
         actions: Index entries.
         same: Outputs that are what they were when they were read before.
         unread: The others.
-        seen: Ids of everything that is here.
         known: What is remembered of any output here, also of those that changed.
         foreign: What `go` did not put there.
         read: Index entries that were read now.
@@ -152,11 +152,10 @@ class _Shard:
     actions: list[Action] = field(default_factory=list)
     same: list[tuple[Output, KnownOutput]] = field(default_factory=list)
     unread: list[tuple[bytes, _Stat]] = field(default_factory=list)
-    seen: set[bytes] = field(default_factory=set)
     known: dict[str, KnownOutput] = field(default_factory=dict)
     foreign: list[Foreign] = field(default_factory=list)
     read: int = 0
-    entries: list[tuple[Action, Entry]] = field(default_factory=list)
+    entries: list[Action] = field(default_factory=list)
     gone_actions: list[bytes] = field(default_factory=list)
     gone_outputs: list[bytes] = field(default_factory=list)
     listed: bool = True
@@ -313,7 +312,6 @@ class _Look:
             for key, read in reads:
                 self._take(key, read, inventory.outputs, seals, news)
             self.progress(inventory.files, self.hashed_bytes)
-        shards.clear()
         findings = judge(inventory, seals, now_ns=self.now_ns)
         if any(is_damage(finding) for finding in findings):
             inventory, findings = self._again(inventory, findings, seals, news)
@@ -332,6 +330,7 @@ class _Look:
         for shard in self._in_threads(self._list_shard, names, self.listers):
             shards[shard.name] = shard
             actions.update((item.action, item) for item in shard.actions)
+            shard.actions.clear()
             outputs.update((item.output, item) for item, _row in shard.same)
             foreign += shard.foreign
             self.read_entries += shard.read
@@ -368,26 +367,30 @@ class _Look:
                     self._list_item(fd, item, known, shard)
         finally:
             os.close(fd)
-        shard.gone_actions = [row.action for row in known.actions.values() if row.action not in shard.seen]
-        shard.gone_outputs = [row.output for row in known.outputs.values() if row.output not in shard.seen]
+        here = {action.action for action in shard.actions}
+        shard.gone_actions = [row.action for row in known.actions.values() if row.action not in here]
+        here = {output.output for output, _row in shard.same}.union(key for key, _seen in shard.unread)
+        shard.gone_outputs = [row.output for row in known.outputs.values() if row.output not in here]
         return shard
 
     def _list_item(self, fd: int, item: os.DirEntry[str], known: Known, shard: _Shard) -> None:
         """Take in one name: first what is as it was, because nearly everything is."""
+        name = item.name
         try:
-            seen = _stat_of(item.stat(follow_symlinks=False))
+            found = item.stat(follow_symlinks=False)
         except FileNotFoundError:
             return  # trimmed or cleaned between listing and asking
-        entry, output = known.actions.get(item.name), known.outputs.get(item.name)
-        if entry is not None and entry.marks == seen.marks and self.level is not Level.ALL:
-            said = Entry(entry.action, entry.output, entry.said, entry.time_ns)
-            shard.actions.append(_action(entry.action, seen, said))
-            shard.seen.add(entry.action)
-        elif output is not None and output.marks == seen.marks:
-            shard.same.append((_output(output.output, seen, seen, output.facts, Shape.FILE), output))
-            shard.seen.add(output.output)
-        else:
-            self._list_new(fd, item.name, seen, shard)
+        marks = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if (entry := known.actions.get(name)) is not None:
+            if entry[1:5] == marks and self.level is not Level.ALL:
+                key, _ino, size, mtime_ns, ctime_ns, output, said, time_ns = entry
+                read = Entry(key, output, said, time_ns)
+                shard.actions.append(Action(key, size, mtime_ns, read, marks[0], ctime_ns, found.st_blocks * 512))
+                return
+        elif (row := known.outputs.get(name)) is not None and row[1:5] == marks:
+            shard.same.append((_output(row.output, seen := _stat_of(found), seen, row.facts, Shape.FILE), row))
+            return
+        self._list_new(fd, name, _stat_of(found), shard)
 
     def _list_new(self, fd: int, name: str, seen: _Stat, shard: _Shard) -> None:
         parsed = parse_file(shard.name, name)
@@ -396,7 +399,6 @@ class _Look:
             shard.foreign.append(Foreign(printable(f"{shard.name}/{name}"), _type(seen.mode), seen.size))
             return
         key, suffix = parsed
-        shard.seen.add(key)
         if suffix == "d":
             shard.unread.append((key, seen))
             return
@@ -404,7 +406,7 @@ class _Look:
         action = _read_action(fd, name, key) or _action(key, seen, None)
         shard.actions.append(action)
         if isinstance(action.entry, Entry) and self._settled(action.ino, action.mtime_ns, action.ctime_ns):
-            shard.entries.append((action, action.entry))
+            shard.entries.append(action)
 
     def _settled(self, ino: int, mtime_ns: int, ctime_ns: int) -> bool:
         """Whether the marks of a file can be remembered: they are not too young, and SQLite can hold them."""
@@ -414,7 +416,8 @@ class _Look:
 
     def _jobs(self, shards: dict[str, _Shard], inventory: Inventory) -> Iterator[tuple[str, list[_Job]]]:
         """What to read, shard by shard."""
-        for name, shard in shards.items():
+        for name in list(shards):
+            shard = shards.pop(name)
             jobs = [
                 self._unread_job(key, seen, inventory, shard.known.get(f"{key.hex()}-d")) for key, seen in shard.unread
             ]
@@ -532,12 +535,15 @@ class _Look:
             for item in items:
                 yield work(item)
             return
+        waiting = iter(items)
         pool = ThreadPoolExecutor(threads)
         try:
-            futures = {pool.submit(work, item) for item in items}
-            for future in as_completed(futures):
-                futures.remove(future)
-                yield future.result()
+            # Only a few at a time: what is not yet asked for need not be in memory.
+            running = {pool.submit(work, item) for item in islice(waiting, 2 * threads)}
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running.update(pool.submit(work, item) for item in islice(waiting, len(done)))
+                yield from (future.result() for future in done)
         finally:
             self.stop.set()
             pool.shutdown(cancel_futures=True)

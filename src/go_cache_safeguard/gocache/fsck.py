@@ -97,13 +97,15 @@ class _Judge:
 
     def entries(self) -> Iterator[Finding]:
         """What is wrong with index entries, each for itself."""
+        outputs = self.inventory.outputs
         for action in self.inventory.actions.values():
-            if not isinstance(action.entry, Entry):
+            entry = action.entry
+            if not isinstance(entry, Entry):
                 yield self._bad_entry(action)
-            elif (output := self.inventory.outputs.get(action.entry.output)) is None:
-                yield self._dangling(action, action.entry)
-            elif output.sound_shape and output.size != action.entry.size:
-                yield self._size(action, output, action.entry)
+            elif (output := outputs.get(entry.output)) is None:
+                yield self._dangling(action, entry)
+            elif output.size != entry.size and output.sound_shape:
+                yield self._size(action, output, entry)
 
     def outputs(self) -> Iterator[Finding]:
         """What is wrong with outputs that entries name."""
@@ -111,11 +113,15 @@ class _Judge:
             output = self.inventory.outputs.get(key)
             if output is None:
                 continue
-            good = [action for action in actions if self._size_fits(action, output)]
             if not output.sound_shape:
                 yield self._shape(output, actions)
-            elif good:
-                yield from self._content(output, good, self.seals.get(key))
+                continue
+            seal = self.seals.get(key)
+            if seal is None and output.about is None and output.kind is not Kind.EXECUTABLE:
+                continue  # nothing that could be wrong: an empty output may be named a hundred thousand times
+            good = [action for action in actions if self._size_fits(action, output)]
+            if good:
+                yield from self._content(output, good, seal)
 
     def rest(self) -> Iterator[Finding]:
         """What is in nobody's way."""

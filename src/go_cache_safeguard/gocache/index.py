@@ -264,7 +264,8 @@ class Index:
             "INSERT OR REPLACE INTO actions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (item.action, item.ino, item.size, item.mtime_ns, item.ctime_ns, said.output, said.size, said.time_ns)
-                for item, said in news.entries
+                for item in news.entries
+                if isinstance(said := item.entry, Entry)
             ),
         )
         db.executemany(
@@ -287,7 +288,7 @@ class News:
         gone_outputs: Likewise.
     """
 
-    entries: list[tuple[Action, Entry]] = field(default_factory=list)
+    entries: list[Action] = field(default_factory=list)
     outputs: list[tuple[Output, int, bool, bool]] = field(default_factory=list)
     bad_outputs: list[bytes] = field(default_factory=list)
     gone_actions: list[bytes] = field(default_factory=list)

@@ -89,7 +89,7 @@ class Output:
     @property
     def sound_shape(self) -> bool:
         """Whether `go` itself could have put this there."""
-        return self.shape in (Shape.FILE, Shape.PROGRAM)
+        return self.shape is Shape.FILE or self.shape is Shape.PROGRAM
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ def key(number: int) -> bytes:
     return bytes([number]) * 32
 
 
-def action(number: int = 1) -> tuple[Action, Entry]:
+def action(number: int = 1, mtime_ns: int = 3) -> Action:
     entry = Entry(key(number), key(number + 100), 10, 20)
-    return Action(key(number), 175, 3, entry, 4, 5, 4096), entry
+    return Action(key(number), 175, mtime_ns, entry, 4, 5, 4096)
 
 
 def output(number: int = 101, package: str | None = "fmt") -> Output:
@@ -136,10 +136,8 @@ def test_a_place_that_cannot_hold_a_file_is_no_failure(tmp_path: Path) -> None:
 
 
 def test_a_number_that_does_not_fit_is_not_saved_and_no_failure(path: Path) -> None:
-    item, entry = action(9)
-    huge = Action(item.action, 175, 1 << 70, entry, 4, 5, 4096)
     with closing(Index(path, ROOT)) as index:
-        index.save(News(entries=[(huge, entry)]))
+        index.save(News(entries=[action(9, 1 << 70)]))
         assert index.state is IndexState.UNUSABLE
     with closing(Index(path, ROOT)) as index:
         assert index.state is IndexState.USED

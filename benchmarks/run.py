@@ -1,0 +1,14 @@
+"""All benchmarks, one after the other, on one cache; each writes its section of docs/benchmarks.md.
+
+python benchmarks/run.py [GOCACHE]
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+for name in ("fsck.py", "clean.py"):
+    print(f"== {name}", file=sys.stderr)
+    subprocess.run([sys.executable, str(HERE / name), *sys.argv[1:]], check=True)
