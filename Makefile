@@ -8,10 +8,10 @@ MAKEFLAGS += --no-builtin-rules
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 TOOLCHAINS := $(patsubst requirements/go-%.txt,.toolchains/go%/.made,$(wildcard requirements/go-*.txt))
-CODE := $(wildcard src tests benchmarks)
+CODE := $(wildcard src tests benchmarks make)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard requirements/*.in))
 
-.PHONY: help run setup test check bench lock docs clean
+.PHONY: help run setup test check bench capture lock docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -38,6 +38,9 @@ bench: setup ## the measurements that the docs quote
 
 docs: .venv/.dev ## write the generated pages again
 	PYTHONPATH=tests $(BIN)/python -m docs.generate
+
+capture: .venv/.runtime ## record the session that README shows
+	$(BIN)/python make/capture.py
 
 lock: .venv/.made ## pin the newest versions that requirements/*.in allow
 	$(PIP) install --quiet --upgrade uv

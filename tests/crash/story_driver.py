@@ -39,6 +39,7 @@ from smallcaches import ALLOWED, SmallCache, entries, small_cache
 assert store  # loaded before anything is counted: the flows load it where they use it
 
 LIMIT = 250
+LONG_AGO_NS = 1_600_000_000 * 10**9
 _NOWHERE = 999
 _LIBC = ctypes.CDLL(None)
 NEWER = b"written by a build meanwhile"
@@ -88,7 +89,7 @@ def passing() -> list[Verdict]:
     return [Verdict("synthetic", Outcome.PASS, "nothing was asked")]
 
 
-def cleaned(base: Path, *, fast: bool = True, phase: str = "", prover: Prover | None = None) -> str:
+def cleaned(base: Path, *, fast: bool = False, phase: str = "", prover: Prover | None = None) -> str:
     """Clean the cache below `base`. Gives the operation."""
     plan = SmallCache(base / "cache", known()).plan()
     return clean(session_in(base, phase), plan, passing, Manner(wait_s=0, prover=prover, fast=fast), None).op
@@ -104,7 +105,7 @@ _KNOWN: dict[str, bytes] = {}
 
 def make(base: Path) -> None:
     """Make the cache; a foreign file keeps one of its shards from being exchanged as a whole."""
-    small_cache(base / "cache", shards=3, pairs=1)
+    small_cache(base / "cache", shards=3, pairs=1, at_ns=LONG_AGO_NS)
     (base / "cache/02/notes.txt").write_bytes(FOREIGN)
     (base / "home").mkdir()
 
@@ -179,13 +180,13 @@ def after(first: Callable[[Path], object], *more: Callable[[Path], object]) -> C
 
 Step = Callable[[Path], object]
 ACTS: Mapping[str, tuple[Step, Step]] = {
-    "clean_fast": (lambda _: None, lambda base: cleaned(base)),
-    "clean_slow": (lambda _: None, lambda base: cleaned(base, fast=False)),
+    "clean_fast": (lambda _: None, lambda base: cleaned(base, fast=True)),
+    "clean_slow": (lambda _: None, cleaned),
     "clean_disproved": (lambda _: None, lambda base: suppressed(lambda: cleaned(base, prover=failing))),
     "undo": (cleaned, undone),
     "undo_merge": (after(cleaned, build_meanwhile), undone),
     "purge": (cleaned, purged),
-    "recover_removing": (apart(lambda base: cleaned(base, fast=False, phase="moving outputs")), recovered),
+    "recover_removing": (apart(lambda base: cleaned(base, phase="moving outputs")), recovered),
     "recover_waiting": (leave_waiting, recovered),
     "recover_proving": (apart(lambda base: cleaned(base, prover=dying)), recovered),
     "recover_undoing": (after(cleaned, apart(lambda base: undone(base, "putting"))), recovered),

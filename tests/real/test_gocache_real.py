@@ -75,6 +75,16 @@ def test_a_healthy_cache_has_no_findings(toolchain: Toolchain, warm_cache: Calla
     assert Kind.OTHER not in {output.kind for output in found.inventory.outputs.values()}
 
 
+def test_every_entry_that_go_wrote_is_read_in_full(
+    toolchain: Toolchain, warm_cache: Callable[[Toolchain], GoCache]
+) -> None:
+    inventory = look(warm_cache(toolchain).root, Level.STATUS).inventory
+    assert len(inventory.actions) > 100
+    for action in inventory.actions.values():
+        assert isinstance(action.entry, Entry)
+        assert inventory.outputs[action.entry.output].size == action.entry.size
+
+
 def test_the_directory_is_recognised_and_anything_else_is_not(fresh_cache: GoCache, tmp_path: Path) -> None:
     def asked(root: Path) -> object:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)

@@ -217,7 +217,7 @@ def undo(
     screen.line(f"  {undone.restored:,} files, {format_size(undone.size)} are back, in {undone.took_ms} ms")
     if undone.newer:
         screen.line(
-            f"  {undone.newer:,} entries were not put back: a build has written newer ones; `purge` deletes ours"
+            f"  {undone.newer:,} entries stay in quarantine: a build has made them again since; `purge` deletes ours"
         )
     for text in undone.proof:
         screen.line(f"  proof: {text}")

@@ -16,7 +16,7 @@ from go_cache_safeguard.core.errors import Failure, UsageFailure
 from go_cache_safeguard.core.plan import Item, Plan
 from go_cache_safeguard.core.size import Share
 from go_cache_safeguard.flows.inspect import look
-from go_cache_safeguard.flows.session import Session, now_text
+from go_cache_safeguard.flows.session import NoTarget, Session, now_text
 from go_cache_safeguard.gocache.classify import Kind
 from go_cache_safeguard.gocache.inventory import Inventory
 from go_cache_safeguard.gocache.select import Selection, select
@@ -65,8 +65,15 @@ def make_plan(session: Session, gocache: Path, wanted: Wanted) -> tuple[Plan, In
 
     Raises:
         UsageFailure: Nothing was asked for, or `--all` together with something narrower.
+        NoTarget: There is no cache yet.
     """
     _check(wanted)
+    if not os.path.lexists(gocache):
+        raise NoTarget(
+            f"{gocache} does not exist",
+            not_done="nothing was planned",
+            hint="nothing was cached yet: go makes the directory when it first builds something",
+        )
     with open_root(gocache) as root:
         inspection = look(session, root)
         selection = _selection(session, root, wanted)

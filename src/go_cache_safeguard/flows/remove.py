@@ -9,7 +9,7 @@ Source:    two phases because a running build uses only `-d` paths once it has p
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from go_cache_safeguard.flows.site import Site, open_site
 from go_cache_safeguard.gocache.disk import scan
 from go_cache_safeguard.gocache.layout import output_name
 from go_cache_safeguard.gocache.select import split
-from go_cache_safeguard.gotool.processes import GoProcess, scan_go_processes, wait_for
+from go_cache_safeguard.gotool.processes import GoProcess, ProcessScan, scan_go_processes, wait_for
 from go_cache_safeguard.snapshot.quarantine import NoOperation
 from go_cache_safeguard.snapshot.receipt import PutBack, Taken
 
@@ -172,9 +172,9 @@ class _Removal:
         """
         deadline = time.monotonic() + wait_s
         rest = _by_name(outputs)
-        while rest and self._quiet(deadline):
+        while rest and not self.account.stopped and self._quiet(deadline):
             rest = self._move_outputs(rest)
-        self.account.waiting = 0 if self.account.stopped else len(rest)
+        self.account.waiting = len(rest)
 
     def _move_outputs(self, outputs: Sequence[Item]) -> Sequence[Item]:
         """Move what no entry names. Returns those at the end that were not looked at, because somebody began to build."""
@@ -182,7 +182,7 @@ class _Removal:
         free = [item for item in outputs if item.name not in named]
         watch = _Watch(self.site.root.path, self.stop)
         done = self._take("moving outputs to quarantine", free, watch)
-        end = outputs.index(free[done]) if done < len(free) and not self.account.stopped else len(outputs)
+        end = outputs.index(free[done]) if done < len(free) else len(outputs)
         self.account.named_again += end - done
         self._give_back(free[:done])
         return outputs[end:]
@@ -196,7 +196,7 @@ class _Removal:
             self.account.size -= back.bytes
             self.account.named_again += back.restored
 
-    def _take(self, phase: str, items: Sequence[Item], stop: "Callable[[], bool] | _Watch") -> int:
+    def _take(self, phase: str, items: Sequence[Item], stop: Callable[[], bool]) -> int:
         """Have the door move these. Returns how many it dealt with; it goes through them in the order of their names."""
         progress = self.site.session.progress
         progress.phase(phase, len(items))
@@ -232,23 +232,28 @@ class _Removal:
     def _quiet(self, deadline: float) -> bool:
         """Wait until no go command uses the cache, within bounds."""
         told: set[tuple[int, int]] = set()
-        while found := scan_go_processes(self.site.root.path).found:
-            self._tell(process for process in found if (process.pid, process.start_ticks) not in told)
-            told |= {(process.pid, process.start_ticks) for process in found}
+        while (seen := scan_go_processes(self.site.root.path)).found:
+            self._tell(seen, told)
             left = deadline - time.monotonic()
             if left <= 0 or self.stop():
                 self.account.stopped = self.stop()
-                self.account.waited_for = tuple(describe(process) for process in found)
+                self.account.waited_for = tuple(describe(process) for process in seen.found)
                 break
-            wait_for(found, timeout_s=min(_TICK_S, left), tick=_no_tick)
+            wait_for(seen.found, timeout_s=min(_TICK_S, left), tick=_no_tick)
         self.site.session.progress.phase("")
-        return not found
+        return not seen.found
 
-    def _tell(self, processes: Iterable[GoProcess]) -> None:
+    def _tell(self, scan: ProcessScan, told: set[tuple[int, int]]) -> None:
+        """Name each process that is waited for once, and with the first one what we cannot see."""
         progress = self.site.session.progress
-        for process in processes:
+        if not told:
             progress.phase("waiting for running go commands")
-            progress.say(f"outputs wait for {describe(process)}")
+        for note in () if told else scan.notes:
+            progress.say(note)
+        for process in scan.found:
+            if (process.pid, process.start_ticks) not in told:
+                progress.say(f"outputs wait for {describe(process)}")
+                told.add((process.pid, process.start_ticks))
 
 
 def execute(session: Session, journal: "Journal", op: str, plan: Plan, manner: Manner) -> Receipt:

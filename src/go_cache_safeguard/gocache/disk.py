@@ -63,6 +63,7 @@ _COLD_THREADS = 8
 """A disk wants more requests in flight than there are processors (measured: 2 threads 7.8 s, 8 threads 5.7 s)."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+_MODE = 0o7777
 _INT63 = (1 << 63) - 1
 
 _T = TypeVar("_T")
@@ -248,14 +249,17 @@ def inspect(
     identity = f"{found.st_dev}:{found.st_ino}"
     cold = _is_cold(root_fd)
     index = None if index_path is None else Index(index_path, identity)
+    readers = threads or (_COLD_THREADS if cold else os.cpu_count() or 1)
+    remembered = index is not None and index.state is IndexState.USED and level is not Level.ALL
     look = _Look(
         root_fd=root_fd,
         identity=identity,
         index=index,
         level=level,
         sample=sample,
-        threads=threads or (_COLD_THREADS if cold else os.cpu_count() or 1),
-        listers=threads or (_COLD_THREADS if cold else 1),
+        threads=readers,
+        # Asking for marks alone is the interpreter's work: more threads would only take turns.
+        listers=1 if remembered and not cold else readers,
         now_ns=now_ns,
         progress=progress or (lambda _files, _bytes: None),
     )
@@ -367,10 +371,12 @@ class _Look:
                     self._list_item(fd, item, known, shard)
         finally:
             os.close(fd)
-        here = {action.action for action in shard.actions}
-        shard.gone_actions = [row.action for row in known.actions.values() if row.action not in here]
-        here = {output.output for output, _row in shard.same}.union(key for key, _seen in shard.unread)
-        shard.gone_outputs = [row.output for row in known.outputs.values() if row.output not in here]
+        if len(shard.actions) - shard.read < len(known.actions):
+            actions = {action.action for action in shard.actions}
+            shard.gone_actions = [row.action for row in known.actions.values() if row.action not in actions]
+        if len(shard.same) < len(known.outputs):
+            outputs = {output.output for output, _row in shard.same}.union(key for key, _seen in shard.unread)
+            shard.gone_outputs = [row.output for row in known.outputs.values() if row.output not in outputs]
         return shard
 
     def _list_item(self, fd: int, item: os.DirEntry[str], known: Known, shard: _Shard) -> None:
@@ -383,12 +389,16 @@ class _Look:
         marks = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         if (entry := known.actions.get(name)) is not None:
             if entry[1:5] == marks and self.level is not Level.ALL:
-                key, _ino, size, mtime_ns, ctime_ns, output, said, time_ns = entry
-                read = Entry(key, output, said, time_ns)
-                shard.actions.append(Action(key, size, mtime_ns, read, marks[0], ctime_ns, found.st_blocks * 512))
+                key, ino, size, mtime_ns, ctime_ns, output, said, time_ns = entry
+                disk = found.st_blocks * 512
+                says = Entry(key, output, said, time_ns)
+                shard.actions.append(Action(key, size, mtime_ns, says, ino, ctime_ns, disk))
                 return
         elif (row := known.outputs.get(name)) is not None and row[1:5] == marks:
-            shard.same.append((_output(row.output, seen := _stat_of(found), seen, row.facts, Shape.FILE), row))
+            key, ino, size, mtime_ns, ctime_ns, (kind, about), _hashed, _content_id = row
+            disk, mode = found.st_blocks * 512, found.st_mode & _MODE
+            same = Output(key, size, disk, mtime_ns, mode, False, kind, about, Shape.FILE, ino, ctime_ns)  # noqa: FBT003
+            shard.same.append((same, row))
             return
         self._list_new(fd, name, _stat_of(found), shard)
 
