@@ -31,12 +31,10 @@ from go_cache_safeguard.flows.recover import recover
 from go_cache_safeguard.flows.remove import Manner
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.undo import undo
-from go_cache_safeguard.journal import store
+from go_cache_safeguard.journal.store import Journal
 from go_cache_safeguard.snapshot.quarantine import open_quarantine
 from go_cache_safeguard.tree.root import Root, open_root
 from smallcaches import ALLOWED, SmallCache, entries, small_cache
-
-assert store  # loaded before anything is counted: the flows load it where they use it
 
 LIMIT = 250
 LONG_AGO_NS = 1_600_000_000 * 10**9
@@ -111,6 +109,7 @@ def make(base: Path) -> None:
 
 
 def only_operation(base: Path) -> str:
+    journal: Journal
     with session_in(base).journal() as journal:
         return journal.operations()[0].id
 

@@ -6,6 +6,7 @@ removal. A third loop cleans everything, in both ways, and undoes it.
 """
 
 import itertools
+import json
 import random
 import shutil
 import subprocess
@@ -13,20 +14,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from gocaches import GoCache, Toolchain, copy_cache, find_toolchain
-from safeguard import Safeguard
+from safeguard import COMMAND, Safeguard, files_of
 
 FREE = {"GO_CACHE_SAFEGUARD_POLICY_HOLD_SHARE": "100%"}
 QUICK = ("--proof", "none", "--checks", "permissions")
-REST_S = 0.4
-"""seconds that a loop rests between two builds, at most."""
+RESTS_S = (0.0, 0.3, 2.0)
+"""seconds that a loop rests between two builds, at most: sometimes there is a quiet moment, and sometimes there is none."""
 WAYS = (("--all",), ("--unused-for", "0s"))
 
+MAIN = """package main
+
+import "example.com/m/lib"
+
+func main() { println(lib.Hello()) }
+"""
+"""Needs the runtime only: with an empty cache, that is built again in seconds."""
 LIB = 'package lib\n\n// Hello greets.\nfunc Hello() string {{ return "{0}" }}\n'
 
 
@@ -57,14 +65,14 @@ class Builder:
         if done.returncode == 0:
             done = self._run(program)
         self.built += 1
-        if done.returncode or done.stdout.strip() != text:
+        if done.returncode or done.stderr.strip() != text:
             self.failures.append(f"{text}: exit code {done.returncode}: {done.stdout}{done.stderr}")
 
     def go_on(self, until: Callable[[], bool]) -> None:
         """Build until told to stop."""
         while not until():
             self.build()
-            time.sleep(self.chance.random() * REST_S)
+            time.sleep(self.chance.random() * self.chance.choice(RESTS_S))
 
     def _run(self, *command: Path | str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -86,6 +94,7 @@ def building(cache: GoCache, *, builds: int, seed: int) -> Iterator[tuple[list[B
 
     for person in people:
         shutil.copytree(cache.module, person.module)
+        (person.module / "main.go").write_text(MAIN)
     threads = [threading.Thread(target=person.go_on, args=(enough,)) for person in people]
     for thread in threads:
         thread.start()
@@ -98,7 +107,7 @@ def building(cache: GoCache, *, builds: int, seed: int) -> Iterator[tuple[list[B
 
 def clean_again_and_again(guard: Safeguard, enough: Callable[[], bool], chance: random.Random) -> list[str]:
     """Clean and undo until enough was built. Gives the states that cleans ended in."""
-    states = []
+    states: list[str] = []
     for way in itertools.cycle(WAYS):
         if enough():
             return states
@@ -106,7 +115,7 @@ def clean_again_and_again(guard: Safeguard, enough: Callable[[], bool], chance: 
         if done["op"] is None:
             continue
         states.append(done["state"])
-        time.sleep(chance.random() * REST_S)
+        time.sleep(chance.random() * chance.choice(RESTS_S))
         if done["state"] == "WAITING" and chance.random() < 0.5:
             guard.json("recover", "--wait", "2s", "--proof", "none")
         guard.json("undo", done["op"], "--proof", "none")
@@ -134,3 +143,112 @@ def test_no_build_fails_while_its_cache_is_cleaned_and_restored(
     failures, states, _ = campaign(warm_cache(find_toolchain(version)), tmp_path, builds=24, seed=1)
     assert failures == []
     assert states
+
+
+HOLDING = """#!/bin/sh
+case "$*" in *-V=full*) exec "$@";; esac
+touch {0}/held
+while [ ! -e {0}/go-on ]; do sleep 0.02; done
+exec "$@"
+"""
+
+
+@contextmanager
+def held_build(cache: GoCache, directory: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A build that has planned, and whose compiler holds still until there is a file `go-on` in the directory."""
+    holding = directory / "holding"
+    holding.write_text(HOLDING.format(directory))
+    holding.chmod(0o755)
+    (cache.module / "lib/lib.go").write_text(LIB.format("held"))
+    command: list[str | Path] = [
+        cache.toolchain.go,
+        "build",
+        "-toolexec",
+        f"{holding}",
+        "-o",
+        directory / "program",
+        ".",
+    ]
+    child = subprocess.Popen(command, cwd=cache.module, env=cache.environ, stderr=subprocess.PIPE, text=True)
+    try:
+        while not (directory / "held").exists():
+            assert child.poll() is None, child.communicate()
+            time.sleep(0.01)
+        yield child
+    finally:
+        (directory / "go-on").touch()
+        child.communicate(timeout=120)
+
+
+def works(child: "subprocess.Popen[str]", directory: Path) -> bool:
+    """Let the build go on, and see whether it and its program do what they should."""
+    (directory / "go-on").touch()
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == 0, said
+    return subprocess.run([directory / "program"], capture_output=True, text=True, check=True).stdout == "held\n"
+
+
+@pytest.mark.real
+@pytest.mark.crash
+def test_outputs_wait_for_a_long_build_and_recover_moves_them_when_it_has_ended(
+    newest_cache: GoCache, tmp_path: Path
+) -> None:
+    guard = Safeguard(newest_cache, tmp_path / "state", FREE)
+    with held_build(newest_cache, tmp_path) as child:
+        before = files_of(newest_cache.root)
+        receipt = guard.json("clean", "--all", "--wait", "0s", *QUICK)
+        assert receipt["state"] == "WAITING"
+        assert any(f"pid {child.pid} " in text and "go build" in text for text in receipt["waited_for"])
+        outputs = {name for name in before if name.endswith("-d")}
+        assert receipt["waiting"] == len(outputs)
+        assert set(files_of(newest_cache.root)) >= outputs
+        (still,) = guard.json("recover", "--wait", "0s", "--proof", "none")["operations"]
+        assert still["now"] == "WAITING"
+        assert works(child, tmp_path)
+    (ended,) = guard.json("recover", "--proof", "none")["operations"]
+    assert (ended["found"], ended["now"]) == ("WAITING", "DONE")
+    final = guard.json("ops", "show", receipt["op"])["data"]["receipt"]
+    assert final["planned"] == sum(final[key] for key in ("moved", "changed", "missing", "named_again"))
+    guard.json("undo", receipt["op"], "--proof", "none")
+    assert set(files_of(newest_cache.root)) >= set(before)
+    newest_cache.go("build", "./...")
+
+
+@pytest.mark.real
+@pytest.mark.crash
+def test_an_undo_while_outputs_wait_disturbs_no_build(newest_cache: GoCache, tmp_path: Path) -> None:
+    guard = Safeguard(newest_cache, tmp_path / "state", FREE)
+    with held_build(newest_cache, tmp_path) as child:
+        before = files_of(newest_cache.root)
+        receipt = guard.json("clean", "--all", "--wait", "0s", *QUICK)
+        assert receipt["state"] == "WAITING"
+        guard.json("undo", receipt["op"], "--proof", "none")
+        assert files_of(newest_cache.root).items() >= before.items()
+        assert works(child, tmp_path)
+    assert guard.json("recover", "--proof", "none")["operations"] == []
+
+
+@pytest.mark.real
+@pytest.mark.crash
+def test_outputs_wait_as_well_for_a_build_that_began_after_the_index_entries_went(
+    newest_cache: GoCache, tmp_path: Path
+) -> None:
+    """It finds the outputs in their place when it compiles again what the entries stood for, and relies on them."""
+    guard = Safeguard(newest_cache, tmp_path / "state", FREE)
+    later = replace(newest_cache, module=newest_cache.module.with_name("later"))
+    shutil.copytree(newest_cache.module, later.module)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with held_build(newest_cache, tmp_path / "one") as first:
+        arguments = [*COMMAND, "clean", "--all", "--wait", "8s", *QUICK, "--json"]
+        clean = subprocess.Popen(arguments, env=guard.environ, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        while any(newest_cache.root.glob("??/*-a")):
+            assert clean.poll() is None
+            time.sleep(0.01)
+        with held_build(later, tmp_path / "two") as second:
+            assert works(first, tmp_path / "one")
+            receipt = json.loads(clean.communicate(timeout=60)[0])
+            assert receipt["state"] == "WAITING"
+            assert any(f"pid {second.pid} " in text for text in receipt["waited_for"])
+            assert works(second, tmp_path / "two")
+    guard.json("undo", receipt["op"], "--proof", "none")

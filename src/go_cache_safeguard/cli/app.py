@@ -7,6 +7,7 @@ Never:     decides anything about a cache. One of the two places with a broad `e
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -64,6 +65,9 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code; see `core.errors.ExitCode`.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path need not be UTF-8
     try:
         code = app(args=list(arguments), prog_name="go-cache-safeguard", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.DONE

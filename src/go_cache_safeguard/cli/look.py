@@ -13,11 +13,12 @@ import typer
 
 from go_cache_safeguard.cli import options
 from go_cache_safeguard.cli.doctor import exit_code
-from go_cache_safeguard.core.errors import ExitCode, Failure
+from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.core.size import format_size
 
 if TYPE_CHECKING:
     from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.core.verdict import Verdict
     from go_cache_safeguard.flows.inspect import Status
     from go_cache_safeguard.flows.session import Session
     from go_cache_safeguard.gocache.disk import Inspection
@@ -91,6 +92,9 @@ def fsck(
     *,
     everything: options.AllEntries = False,
     sample: options.Sample = None,
+    indexes: Annotated[
+        bool, typer.Option("--indexes/--no-indexes", help="Ask go whether its package indexes agree with the source.")
+    ] = True,
     repair: Annotated[bool, typer.Option("--repair", help="Evict what is damaged, through quarantine.")] = False,
     gocache: options.GoCache = None,
     json: options.Json = False,
@@ -103,6 +107,7 @@ def fsck(
     Files whose size, times and inode are those of an earlier good hash are trusted; --all trusts nothing.
     """
     from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.checks import run_checks  # noqa: PLC0415 - loaded where used
     from go_cache_safeguard.flows.inspect import Effort  # noqa: PLC0415 - loaded where used
     from go_cache_safeguard.flows.inspect import fsck as run_fsck  # noqa: PLC0415 - loaded where used
     from go_cache_safeguard.gocache.disk import Level  # noqa: PLC0415 - loaded where used
@@ -111,15 +116,19 @@ def fsck(
     path = _existing(session, gocache)
     effort = Effort(Level.ALL if everything else Level.CHANGED, options.share(sample, "--sample"))
     inspection = run_fsck(session, path, effort)
+    agreement = run_checks(session, path, ("index-agreement",)) if indexes else []
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
     if json:
-        screen.document("fsck", 1, _fsck_value(path, inspection))
+        verdicts = [verdict.as_value() for verdict in agreement]
+        screen.document("fsck", 1, {**_fsck_value(path, inspection), "indexes": verdicts})
     else:
         _tell_fsck(screen, path, inspection)
+        for verdict in agreement:
+            screen.verdict(verdict)
     if repair:
         _repair(session, screen, path, inspection)
         return
-    raise typer.Exit(_fsck_exit(inspection))
+    raise typer.Exit(exit_code([_integrity(inspection), *agreement]))
 
 
 def _existing(session: "Session", given: Path | None) -> Path:
@@ -135,11 +144,11 @@ def _existing(session: "Session", given: Path | None) -> Path:
     return path
 
 
-def _fsck_exit(inspection: "Inspection") -> ExitCode:
+def _integrity(inspection: "Inspection") -> "Verdict":
     from go_cache_safeguard.flows.checks import integrity_facts  # noqa: PLC0415 - loaded where used
     from go_cache_safeguard.gocache.checks import integrity  # noqa: PLC0415 - loaded where used
 
-    return exit_code([integrity.judge(integrity_facts(inspection))])
+    return integrity.judge(integrity_facts(inspection))
 
 
 def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspection") -> None:
@@ -281,6 +290,9 @@ def _tell_status(screen: "Screen", found: "Status") -> None:
 
 
 def _tell_cache(screen: "Screen", found: "Status") -> None:
+    from go_cache_safeguard.flows.checks import name_damage  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.gocache.fsck import is_damage  # noqa: PLC0415 - loaded where used
+
     inspection, summary = found.inspection, found.summary
     if inspection is None or summary is None:
         return
@@ -307,8 +319,13 @@ def _tell_cache(screen: "Screen", found: "Status") -> None:
     screen.heading("reclaimable")
     rows = [(name, f"{amount.files:,}", format_size(amount.size)) for name, amount in _reclaimable(summary)]
     screen.table(("what", "outputs", "size"), rows, right=(1, 2))
-    known = inspection.trusted_files
     screen.line()
+    damage = [finding for finding in inspection.findings if is_damage(finding)]
+    for finding in damage[:_TOP]:
+        screen.line(f"{finding.severity:<8} {name_damage(finding)}: {finding.text}", "yellow")
+    if damage:
+        screen.line(f"{len(damage):,} damaged entries seen without hashing; `fsck` hashes everything")
+    known = inspection.trusted_files
     screen.line(
         f"{known:,} of {known + inspection.unhashed_files:,} named outputs are known to be whole; `fsck` hashes the rest"
     )

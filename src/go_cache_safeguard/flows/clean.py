@@ -44,6 +44,14 @@ class Refused(Failure):
     meaning = "policy refuses the operation, whoever asks"
 
 
+class PlanNotKept(Failure):
+    """What was asked for cannot be written down."""
+
+    id = "plan-not-kept"
+    exit_code = ExitCode.JOURNAL
+    meaning = "the plan cannot be written beside the journal, so nobody could show later what was asked for"
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A plan that was judged.
@@ -183,11 +191,18 @@ def resume(session: Session, op: str, manner: Manner) -> Receipt:
 def _keep_plan(session: Session, op: str, plan: Plan) -> None:
     """Write the plan into our own state, so that what is approved later is what was asked."""
     folder = session.state_dir / "plans"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / f"{op}.json").open("xb") as file:
-        file.write(plan.data + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (folder / f"{op}.json").open("xb") as file:
+            file.write(plan.data + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise PlanNotKept(
+            f"the plan of {op} cannot be kept in {folder}: {error.strerror}",
+            not_done="nothing was removed",
+            hint="make room, or choose another place with --state-dir or the setting state.dir",
+        ) from error
 
 
 def kept_plan(session: Session, operation: Operation) -> Plan:

@@ -57,8 +57,6 @@ def look(session: Session, root: Root, effort: Effort | None = None) -> Inspecti
             not_done="nothing was touched",
             hint="give the cache with --gocache; `go env GOCACHE` names it",
         )
-    index = session.index_path(root.path)
-    index.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     names = {
         Level.STATUS: "looking at entries",
         Level.CHANGED: "hashing what changed",
@@ -68,7 +66,7 @@ def look(session: Session, root: Root, effort: Effort | None = None) -> Inspecti
     try:
         return inspect(
             root.fd,
-            index_path=index,
+            index_path=_index(session, root.path),
             level=effort.level,
             sample=effort.sample,
             threads=session.config.count("fsck.threads") or None,
@@ -77,6 +75,17 @@ def look(session: Session, root: Root, effort: Effort | None = None) -> Inspecti
         )
     finally:
         session.progress.phase("")
+
+
+def _index(session: Session, gocache: Path) -> Path | None:
+    """The file that remembers what was verified; None where it cannot be kept: looking goes on without."""
+    index = session.index_path(gocache)
+    try:
+        index.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        session.progress.say(f"what is verified now is not remembered: {index.parent}: {error.strerror}")
+        return None
+    return index
 
 
 def fsck(session: Session, gocache: Path, effort: Effort) -> Inspection:

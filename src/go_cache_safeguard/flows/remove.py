@@ -27,6 +27,7 @@ from go_cache_safeguard.gocache.disk import scan
 from go_cache_safeguard.gocache.layout import output_name
 from go_cache_safeguard.gocache.select import split
 from go_cache_safeguard.gotool.processes import GoProcess, ProcessScan, scan_go_processes, wait_for
+from go_cache_safeguard.journal.store import JournalUnusable
 from go_cache_safeguard.snapshot.quarantine import NoOperation
 from go_cache_safeguard.snapshot.receipt import PutBack, Taken
 
@@ -320,8 +321,26 @@ def finish_waiting(site: Site, plan: Plan, receipt: Receipt, prover: Prover | No
 
 def _wait(site: Site, receipt: Receipt) -> Receipt:
     waiting = replace(receipt, state=State.WAITING)
-    site.journal.advance(receipt.op, State.WAITING, {"receipt": waiting.as_value()})
+    _write_or_go_back(site, receipt.op, State.WAITING, {"receipt": waiting.as_value()})
     return waiting
+
+
+def _write_or_go_back(site: Site, op: str, state: State, data: dict[str, Value]) -> None:
+    """Take the next step, or put everything back: nothing stays away that the journal does not account for.
+
+    Raises:
+        JournalUnusable: The step could not be written. `recover` writes later that everything is back.
+    """
+    try:
+        site.journal.advance(op, state, data)
+    except JournalUnusable as failure:
+        back = merge_back(site, op)
+        left = f"; {len(back.failed)} entries could not be put back and stay in quarantine" if back.failed else ""
+        raise JournalUnusable(
+            failure.what,
+            not_done=f"what had been moved was put back{left}",
+            hint=f"{failure.hint}; then `go-cache-safeguard recover` writes down how {op} ended",
+        ) from failure
 
 
 def _by_name(items: Sequence[Item]) -> Sequence[Item]:
@@ -350,7 +369,7 @@ def prove(site: Site, receipt: Receipt, prover: Prover | None) -> Receipt:
         ProofFailed: And everything was put back.
     """
     if site.journal.operation(receipt.op).state is not State.PROVING:
-        site.journal.advance(receipt.op, State.PROVING, {"receipt": receipt.as_value()})
+        _write_or_go_back(site, receipt.op, State.PROVING, {"receipt": receipt.as_value()})
     proof = prover(site.session, site.root) if prover is not None else Proof(passed=True, evidence=())
     if not proof.passed:
         why = "; ".join(proof.evidence) or "no evidence"
@@ -361,7 +380,14 @@ def prove(site: Site, receipt: Receipt, prover: Prover | None) -> Receipt:
             hint=f"`go-cache-safeguard ops show {receipt.op}` has the evidence; --proof none asks for no proof",
         )
     done = replace(receipt, state=State.DONE, proof=proof.evidence)
-    site.journal.advance(receipt.op, State.DONE, {"receipt": done.as_value(), "done_s": int(time.time())})
+    try:
+        site.journal.advance(receipt.op, State.DONE, {"receipt": done.as_value(), "done_s": int(time.time())})
+    except JournalUnusable as failure:
+        raise JournalUnusable(
+            failure.what,
+            not_done=f"{receipt.op} is done, its entries are in quarantine, and only that end could not be written",
+            hint=f"{failure.hint}; then `go-cache-safeguard recover` writes it",
+        ) from failure
     return done
 
 
@@ -372,7 +398,7 @@ def put_back(site: Site, op: str, *, why: str) -> None:
         RemovalFailed: Something could not be put back; it stays in quarantine.
     """
     if site.journal.operation(op).state is not State.ROLLING_BACK:
-        site.journal.advance(op, State.ROLLING_BACK, {"why": why})
+        _write_or_go_back(site, op, State.ROLLING_BACK, {"why": why})
     back = merge_back(site, op)
     outcome: dict[str, Value] = {
         "restored": back.restored,

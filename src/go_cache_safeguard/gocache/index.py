@@ -5,6 +5,8 @@ Called by: `gocache.disk` only.
 Never:     is more than a memory of ours: a file that is damaged, foreign or of another cache is emptied and made again.
            Whoever can write it can make us believe that a damaged output is sound; `--all` reads everything and asks only
            for seal (iii), which is a function of a content that was hashed again.
+Source:    why marks need to be old: git's Documentation/technical/racy-git.txt; why the journal goes before the file:
+           sqlite.org/howtocorrupt.html, section 1.4. About Go it knows only what `gocache.inventory` holds.
 
 A row is believed if inode, size, mtime and ctime are all what they were, and ctime was more than `RACY_NS` old when the file
 was read: a file system's clock is coarse, so a write right after the reading could leave the same marks (git calls this

@@ -4,6 +4,7 @@ Knows:     sums by kind, toolchain, target, race detector and age, and what coul
 Called by: `flows` for `status`; renderers print it.
 Never:     decides what goes. Age is that of the last use, to the hour, as `go` writes it into mtime; what a process of
            another user used does not count, because it cannot write mtimes.
+Source:    cmd/go/internal/cache/cache.go (`mtimeInterval`, `trimLimit`), read in go1.21.13 and go1.27.3.
 
 Bytes are apparent sizes. Index entries are counted apart: each takes 175 bytes and a block of the disk.
 """
