@@ -287,24 +287,41 @@ def section(root: Path, scratch: Path, rounds: int) -> Iterator[str]:
     yield ""
     yield from table(warm)
     yield ""
+    cold: dict[str, Row] = {}
     if os.geteuid() == 0:
+        found = compare(root, scratch, 1, cold=True)
+        cold = {row.name: row for row in found}
         yield "Cold page cache (dropped before each run, one round):"
         yield ""
-        yield from table(compare(root, scratch, 1, cold=True))
+        yield from table(found)
     else:
         yield "Cold page cache: not measured, because that needs root."
     yield ""
     _first, recheck = synthetic(scratch, 100_000, rounds)
     large, large_again = synthetic(scratch, 300_000, 1)
-    yield "| goal | limit | measured | |"
+    yield "| goal | at least, or at most | measured | |"
     yield "| --- | ---: | ---: | --- |"
-    yield goal("`--all`, time for 1000 MB", rows[AGAIN].wall_s / rows[AGAIN].size * 1e9, 1.0, "s")
-    yield goal("`--all`, CPU beside two `openssl`", rows[AGAIN].cpu_s / rows[OPENSSL].cpu_s, 1.0, "x")
-    yield goal("`--all`, CPU beside two `sha256sum`", rows[AGAIN].cpu_s / rows[COREUTILS].cpu_s, 0.33, "x")
-    yield goal("first look, CPU beside `restic check --read-data`", rows[FIRST].cpu_s / rows[RESTIC].cpu_s, 1.0, "x")
-    yield goal("re-check of 100,000 unchanged files, CPU", recheck.cpu_s, 1.0, "s")
+    yield faster("`--all`, times as fast as two `sha256sum`", rows, AGAIN, COREUTILS, 4)
+    yield faster("`--all`, times as fast as two `openssl`", rows, AGAIN, OPENSSL, 1)
+    yield faster("`--all`, times as fast as `restic check --read-data`", rows, AGAIN, RESTIC, 3)
+    if cold:
+        yield faster("`--all`, cold, times as fast as two `openssl`", cold, AGAIN, OPENSSL, 1.4)
+    yield goal("re-check of 100,000 unchanged files", recheck.wall_s, 1.0, "s")
     yield goal("first look at 300,000 files, RSS", large.rss_mb, 300, "MB")
     yield goal("re-check of 300,000 files, RSS", large_again.rss_mb, 300, "MB")
+    yield ""
+    yield "`--all` reads and hashes every byte; seal (iii), a second hash of each archive with its build ID blanked, is a property of"
+    yield "the content and so of the name: it is computed at the first look, and remembered by name. Beside hashing, it reads and"
+    yield "checks every index entry, which the others merely hash."
+    yield ""
+    yield "Again: `python benchmarks/fsck.py [GOCACHE]`."
+
+
+def faster(text: str, rows: dict[str, Row], ours_: str, theirs: str, least: float) -> str:
+    """One goal about speed beside a peer, by the clock."""
+    ratio = rows[theirs].wall_s / rows[ours_].wall_s
+    verdict = "met" if ratio >= least else "**not met**"
+    return f"| {text} | {least:g} x | {ratio:.2f} x | {verdict} |"
 
 
 def write_page(text: str) -> None:

@@ -198,6 +198,9 @@ class _Read(NamedTuple):
     believed: bool = False
 
 
+_Reads: TypeAlias = list[tuple[bytes, _Read | None]]
+
+
 def identify_at(root_fd: int) -> Identity:
     """Tell whether a directory is a Go build cache.
 
@@ -262,6 +265,7 @@ def inspect(
         listers=1 if remembered and not cold else readers,
         now_ns=now_ns,
         progress=progress or (lambda _files, _bytes: None),
+        whole=level is Level.ALL or (level is Level.CHANGED and not remembered),
     )
     try:
         with _no_garbage():
@@ -301,6 +305,7 @@ class _Look:
     listers: int
     now_ns: int
     progress: Progress
+    whole: bool
     hashed_files: int = 0
     hashed_bytes: int = 0
     trusted_files: int = 0
@@ -311,11 +316,14 @@ class _Look:
         """List, read, look again at what seems wrong, remember."""
         news = News()
         seals: dict[bytes, Seal] = {}
-        shards, inventory = self._list(news)
-        for reads in self._in_threads(self._read_shard, self._jobs(shards, inventory), self.threads):
-            for key, read in reads:
-                self._take(key, read, inventory.outputs, seals, news)
-            self.progress(inventory.files, self.hashed_bytes)
+        shards, inventory = self._list(news, seals)
+        if self.whole:
+            self._forget_unjudged(inventory, seals)
+        else:
+            for reads in self._in_threads(self._read_shard, self._jobs(shards, inventory), self.threads):
+                for key, read in reads:
+                    self._take(key, read, inventory.outputs, seals, news)
+                self.progress(inventory.files, self.hashed_bytes)
         findings = judge(inventory, seals, now_ns=self.now_ns)
         if any(is_damage(finding) for finding in findings):
             inventory, findings = self._again(inventory, findings, seals, news)
@@ -326,12 +334,13 @@ class _Look:
 
     # First part: listing.
 
-    def _list(self, news: News) -> tuple[dict[str, _Shard], Inventory]:
+    def _list(self, news: News, seals: dict[bytes, Seal]) -> tuple[dict[str, _Shard], Inventory]:
         names, foreign = _top(self.root_fd)
         shards: dict[str, _Shard] = {}
         actions: dict[bytes, Action] = {}
         outputs: dict[bytes, Output] = {}
-        for shard in self._in_threads(self._list_shard, names, self.listers):
+        work = self._list_and_read_shard if self.whole else self._only_list_shard
+        for shard, reads in self._in_threads(work, names, self.threads if self.whole else self.listers):
             shards[shard.name] = shard
             actions.update((item.action, item) for item in shard.actions)
             shard.actions.clear()
@@ -341,7 +350,9 @@ class _Look:
             news.entries += shard.entries
             news.gone_actions += shard.gone_actions
             news.gone_outputs += shard.gone_outputs
-            self.progress(len(actions) + len(outputs), 0)
+            for key, read in reads:
+                self._take(key, read, outputs, seals, news)
+            self.progress(len(actions) + len(outputs), self.hashed_bytes)
         readme, trim = _small(self.root_fd, README), _small(self.root_fd, TRIM)
         return shards, Inventory(
             root=printable(str(Path(f"/proc/self/fd/{self.root_fd}").readlink())),
@@ -355,6 +366,34 @@ class _Look:
             shards=len(names),
             unreadable=tuple(name for name, shard in shards.items() if not shard.listed),
         )
+
+    def _only_list_shard(self, name: str) -> tuple[_Shard, _Reads]:
+        return self._list_shard(name), []
+
+    def _list_and_read_shard(self, name: str) -> tuple[_Shard, _Reads]:
+        """When everything is read anyway, one thread lists while another hashes.
+
+        Outputs are then hashed before every entry that may name them was read, and so are those that none names. Neither
+        does harm: what seems wrong is looked at again, and what is not named is not judged.
+        """
+        shard = self._list_shard(name)
+        jobs = [
+            _Job(one.output, _seen(one), _sure(row), hash_it=True, sealed=row.content_id) for one, row in shard.same
+        ]
+        for key, seen in shard.unread:
+            row = shard.known.get(f"{key.hex()}-d")
+            jobs.append(_Job(key, seen, row and _sure(row), hash_it=True, sealed=row is not None and row.content_id))
+        shard.unread.clear()
+        return shard, self._read_shard((name, jobs)) if jobs else []
+
+    def _forget_unjudged(self, inventory: Inventory, seals: dict[bytes, Seal]) -> None:
+        """Drop what was hashed and is not judged by its content: what no entry names, and what has not the size that one says."""
+        for key in list(seals):
+            output = inventory.outputs.get(key)
+            if output is None or output.size not in _sizes(inventory, key):
+                del seals[key]
+        self.hashed_files = len(seals)
+        self.hashed_bytes = sum(inventory.outputs[key].size for key in seals)
 
     def _list_shard(self, name: str) -> _Shard:
         known = Known({}, {}) if self.index is None else self.index.shard(int(name, 16))
@@ -413,7 +452,9 @@ class _Look:
             shard.unread.append((key, seen))
             return
         shard.read += 1
-        action = _read_action(fd, name, key) or _action(key, seen, None)
+        # The marks are those from before reading: if it changed in between, they fit no later look.
+        data = _read_entry(fd, name)
+        action = _action(key, seen, None if data is None else parse_entry(data, key))
         shard.actions.append(action)
         if isinstance(action.entry, Entry) and self._settled(action.ino, action.mtime_ns, action.ctime_ns):
             shard.entries.append(action)
@@ -458,7 +499,7 @@ class _Look:
         # Chance need not be unpredictable here: an attacker who knows it can also write the index.
         return self.level is Level.ALL or not row.hashed or random.random() < self.sample  # noqa: S311
 
-    def _read_shard(self, item: tuple[str, list[_Job]]) -> list[tuple[bytes, _Read | None]]:
+    def _read_shard(self, item: tuple[str, list[_Job]]) -> _Reads:
         name, jobs = item
         fd = os.open(name, _LIST, dir_fd=self.root_fd)
         try:
@@ -518,7 +559,8 @@ class _Look:
             seen = _stat_of(os.stat(name, dir_fd=self.root_fd, follow_symlinks=False))
             if stat.S_ISREG(seen.mode):
                 self.read_entries += 1
-                return _read_action(self.root_fd, name, key) or _action(key, seen, None)
+                data = _read_entry(self.root_fd, name)
+                return _action(key, seen, None if data is None else parse_entry(data, key))
         return None
 
     def _output_now(self, key: bytes, sizes: set[int]) -> _Read | None:
@@ -692,21 +734,18 @@ def _blank(chunk: memoryview, at: int, build_id: bytes, places: tuple[int, int])
             chunk[begin:end] = bytes(end - begin)
 
 
-def _read_action(fd: int, name: str, key: bytes) -> Action | None:
-    """Read an index entry; None if it cannot be read."""
+def _read_entry(fd: int, name: str) -> bytes | None:
+    """Content of an index entry, at most one byte more than it should have; None if it cannot be read."""
     try:
         file = os.open(name, _READ, dir_fd=fd)
     except OSError:
         return None
     try:
-        data = os.read(file, ENTRY_SIZE + 1)
-        # Asked after reading: if it changed in between, the new marks are younger than what a row may have.
-        seen = _stat_of(os.fstat(file))
+        return os.read(file, ENTRY_SIZE + 1)
     except OSError:
         return None
     finally:
         os.close(file)
-    return _action(key, seen, parse_entry(data, key))
 
 
 def _stat_of(found: os.stat_result) -> _Stat:
@@ -820,7 +859,7 @@ def _has_entry(root_fd: int) -> bool:
                 with os.scandir(fd) as items:
                     keys = ((item.name, parse_file(name, item.name)) for item in items)
                     first = next(((file, key[0]) for file, key in keys if key is not None and key[1] == "a"), None)
-                if first is not None and (action := _read_action(fd, *first)) and isinstance(action.entry, Entry):
+                if first is not None and isinstance(parse_entry(_read_entry(fd, first[0]) or b"", first[1]), Entry):
                     return True
             finally:
                 os.close(fd)
