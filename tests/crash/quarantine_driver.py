@@ -96,8 +96,7 @@ def die(act: str, call: str, root: Path, k: int) -> None:
                 IN_VAIN[call]()
         if plan:
             quarantine.prepare(OP, plan.data)
-            way = Quarantine.take if act == "take" else Quarantine.take_shards
-            way(quarantine, OP, plan.items)
+            quarantine.take(OP, plan.items)
         elif act == "purge":
             quarantine.purge(OP, only=list(contents))
         else:

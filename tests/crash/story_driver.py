@@ -87,10 +87,10 @@ def passing() -> list[Verdict]:
     return [Verdict("synthetic", Outcome.PASS, "nothing was asked")]
 
 
-def cleaned(base: Path, *, fast: bool = False, phase: str = "", prover: Prover | None = None) -> str:
+def cleaned(base: Path, *, phase: str = "", prover: Prover | None = None) -> str:
     """Clean the cache below `base`. Gives the operation."""
     plan = SmallCache(base / "cache", known()).plan()
-    return clean(session_in(base, phase), plan, passing, Manner(wait_s=0, prover=prover, fast=fast), None).op
+    return clean(session_in(base, phase), plan, passing, Manner(wait_s=0, prover=prover), None).op
 
 
 def known() -> dict[str, bytes]:
@@ -102,7 +102,7 @@ _KNOWN: dict[str, bytes] = {}
 
 
 def make(base: Path) -> None:
-    """Make the cache; a foreign file keeps one of its shards from being exchanged as a whole."""
+    """Make the cache, with a foreign file in one of its shards."""
     small_cache(base / "cache", shards=3, pairs=1, at_ns=LONG_AGO_NS)
     (base / "cache/02/notes.txt").write_bytes(FOREIGN)
     (base / "home").mkdir()
@@ -179,8 +179,7 @@ def after(first: Callable[[Path], object], *more: Callable[[Path], object]) -> C
 
 Step = Callable[[Path], object]
 ACTS: Mapping[str, tuple[Step, Step]] = {
-    "clean_fast": (lambda _: None, lambda base: cleaned(base, fast=True)),
-    "clean_slow": (lambda _: None, cleaned),
+    "clean": (lambda _: None, cleaned),
     "clean_disproved": (lambda _: None, lambda base: suppressed(lambda: cleaned(base, prover=failing))),
     "undo": (cleaned, undone),
     "undo_merge": (after(cleaned, build_meanwhile), undone),

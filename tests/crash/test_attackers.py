@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from go_cache_safeguard.core.errors import Failure
-from go_cache_safeguard.snapshot.quarantine import Quarantine, open_quarantine
+from go_cache_safeguard.snapshot.quarantine import open_quarantine
 from go_cache_safeguard.tree.root import open_root
 from smallcaches import ALLOWED, NOW_NS, OP, SmallCache, small_cache
 
@@ -53,11 +53,10 @@ def swapping(one: Path, other: Path, uid: int) -> Iterator[None]:
 def act(cache: SmallCache, number: int) -> None:
     """One of the ways through the door; what the attacker makes it refuse is refused."""
     plan = cache.plan()
-    way = Quarantine.take_shards if number % 2 else Quarantine.take
     with suppress(Failure), open_root(cache.root) as root, open_quarantine(root, allowed=ALLOWED) as quarantine:
         for step in (
             lambda: quarantine.prepare(OP, plan.data),
-            lambda: way(quarantine, OP, plan.items),
+            lambda: quarantine.take(OP, plan.items),
             lambda: quarantine.left(OP),
             lambda: quarantine.purge(OP, only=list(cache.contents)) if number % 4 > 1 else None,
             lambda: quarantine.put_back(OP, now_ns=NOW_NS),

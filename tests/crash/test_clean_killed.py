@@ -21,7 +21,7 @@ DRIVER = Path(__file__).with_name("story_driver.py")
 JOURNAL = ["pwrite64", "renameat", "unlink"]
 """SQLite and the head file. A kill before an fsync leaves what a kill before the next change does: two stories show that."""
 CALLS = {
-    "clean_slow": [
+    "clean": [
         *JOURNAL,
         "mkdir",
         "mkdirat",
@@ -34,7 +34,6 @@ CALLS = {
         "fchown",
         "openat2",
     ],
-    "clean_fast": ["pwrite64", "renameat", "mkdirat", "renameat2", "fchmod"],
     "clean_disproved": [*JOURNAL, "mkdirat", "renameat2", "unlinkat"],
     "undo": [*JOURNAL, "mkdirat", "renameat2", "unlinkat", "utimensat", "ftruncate", "fsync"],
     "undo_merge": ["pwrite64", "renameat", "mkdirat", "renameat2", "utimensat"],

@@ -18,8 +18,7 @@ LIMIT = 300
 
 CALLS = {
     "take": ["mkdirat", "openat2", "pwrite64", "ftruncate", "fsync", "renameat", "fchmod"],
-    "take_shards": ["mkdirat", "openat2", "pwrite64", "fsync", "renameat", "renameat2", "fchmod"],
-    "take_most": ["openat2", "renameat2"],
+    "take_most": ["openat2", "renameat"],
     "put_back": ["openat2", "utimensat", "renameat", "pwrite64", "ftruncate", "fsync"],
     "merge": ["openat2", "utimensat", "renameat2", "pwrite64", "fsync"],
     "purge": ["openat2", "unlinkat", "fsync"],

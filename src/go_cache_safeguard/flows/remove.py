@@ -70,13 +70,10 @@ class Manner:
     Attributes:
         wait_s: How long outputs wait for running go commands, in seconds.
         prover: Makes the proof afterwards; None for none.
-        fast: Whether whole shards may be exchanged. Only where nobody can begin to build meanwhile: index entries and outputs
-            go together then, and a build that plans in the middle of it fails.
     """
 
     wait_s: int
     prover: Prover | None
-    fast: bool = False
 
 
 @dataclass(slots=True)
@@ -154,8 +151,6 @@ class _Removal:
 
     def go(self, manner: Manner) -> None:
         """Both phases."""
-        if manner.fast and self._at_once():
-            return
         entries, outputs = split(self.plan.items)
         self._take("moving index entries to quarantine", entries, self.stop)
         if not self.account.stopped:
@@ -213,22 +208,6 @@ class _Removal:
         root = self.site.root
         now = scan(root.fd, index_path=self.site.session.index_path(root.path), now_ns=time.time_ns())
         return {output_name(output) for output in now.references}
-
-    def _at_once(self) -> bool:
-        """Exchange whole shards; False when that does not fit, or somebody builds, who then gets everything back."""
-        quarantine, where = self.site.quarantine, self.site.root.path
-        if any(item.reason != "all" for item in self.plan.items) or scan_go_processes(where).found:
-            return False
-        watch = _Watch(where, self.stop)
-        taken = quarantine.take_shards(self.op, self.plan.items, stop=watch)
-        if not isinstance(taken, Taken):
-            return False
-        if watch.came or scan_go_processes(where).found:
-            quarantine.put_back(self.op, now_ns=time.time_ns())
-            return False
-        self.account.add(taken)
-        self.account.stopped = taken.stopped
-        return True
 
     def _quiet(self, deadline: float) -> bool:
         """Wait until no go command uses the cache, within bounds."""

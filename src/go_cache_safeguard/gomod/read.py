@@ -10,6 +10,7 @@ Source:    golang.org/x/mod/zip/zip.go `MaxZipFile`, `MaxGoMod`, `checkZip`; arc
 import errno
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -33,7 +34,18 @@ _CHUNK = 256 << 10
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _DIRECTORY = _FILE | os.O_DIRECTORY
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-_ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+_MAX_DEPTH = 200
+"""directories inside each other; every level holds a descriptor."""
+_ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+)
 """What the zipfile module raises for zips that are not."""
 
 
@@ -148,7 +160,7 @@ def _raw_name(info: zipfile.ZipInfo) -> bytes:
 
 
 def _why_odd(info: zipfile.ZipInfo, name: bytes, again: bool) -> str | None:  # noqa: FBT001 - private, one caller
-    parts = name.removesuffix(b"/").split(b"/")
+    parts = name.removesuffix(b"/").split(b"/") if name else []
     kind = stat.S_IFMT(info.external_attr >> 16)
     if again:
         return "the zip holds this name twice"
@@ -190,12 +202,14 @@ def _read_tree(root: int, name: str) -> Content | Absent | Unreadable:
 
 
 def _hash_tree(folder: int, prefix: bytes, files: dict[bytes, bytes], odd: list[Odd]) -> int:
-    """Hash all below an open directory, one level of descriptors for each level of directories."""
+    """Hash all below an open directory, one descriptor for each level of directories."""
     with os.scandir(folder) as listing:
         found = [(os.fsencode(one.name), one.is_dir(follow_symlinks=False), _kind(one)) for one in listing]
     size = 0
-    for name, is_folder, why in found:
-        whole = prefix + name
+    for name, is_folder, kind in found:
+        whole, why = prefix + name, kind
+        if why is None and is_folder and whole.count(b"/") >= _MAX_DEPTH:
+            why = "it lies deeper than in any module"
         if why or b"\n" in name:
             odd.append(Odd(show(whole), why or "go does not accept its name"))
             continue

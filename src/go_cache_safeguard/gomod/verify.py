@@ -298,7 +298,7 @@ class _Case:
         base = self._copy.version.tree
         for name in sorted(tree.files.keys() | archive.files.keys()):
             have, want = tree.files.get(name), archive.files.get(name)
-            if have == want or name.endswith(b"/"):  # a zip may list directories; trees have them anyway
+            if have == want or not name or name.endswith(b"/"):  # a zip may list directories; trees have them anyway
                 continue
             match have, want:
                 case None, _:
@@ -315,10 +315,12 @@ class _Case:
     def _changed(self, h1: str, file: str, what: str, damage: Damage) -> Iterator[Finding]:
         """Content that is not what it should be. If `.ziphash` went along with it, somebody replaced them together."""
         if self._pins and self._copy.hash == h1:
-            yield from self._against(self._pins, h1, file, f"{what} and .ziphash")
+            yield from self._against(self._pins, h1, file, f"{what}, like .ziphash,")
         elif where := self._differs(self._pins, h1):
             yield self._finding(damage, Outcome.BLOCK, file, f"{what} has {h1}, {where}")
-        elif not self._pins and isinstance(self._copy.hash, str) and h1 != self._copy.hash:
+        elif self._pins or self._zip_h1 == self._tree_h1:
+            return  # sound; or it is `.ziphash` that is wrong, which `ziphash` says
+        elif isinstance(self._copy.hash, str) and h1 != self._copy.hash:
             yield self._finding(damage, Outcome.BLOCK, file, f"{what} has {h1}; .ziphash says {self._copy.hash}")
 
     def _against(self, pins: Sequence[Pin], h1: str, file: str, what: str) -> Iterator[Finding]:
@@ -417,6 +419,30 @@ def judge(findings: Sequence[Finding], totals: Totals, notes: Sequence[str] = ()
         evidence=(*(finding.line() for finding in ranked[:_SHOWN]), *more, looked, *notes),
         remedy=tuple(dict.fromkeys(_REMEDY[finding.damage] for finding in ranked if finding.damage in _REMEDY)),
     )
+
+
+_GO_SAW_DAMAGE = ("has been modified", "missing ziphash", "checksum", "zip: ", "not a valid zip")
+
+
+def judge_go(exit_code: int, said: str, ours: Outcome, where: str = "") -> Verdict:
+    """What the real `go mod verify` says, beside what we say.
+
+    Args:
+        exit_code: Of `go mod verify`.
+        said: All that it printed.
+        ours: Our own outcome. Go also looks at modules that are replaced, so what it complains of need not be used.
+        where: The module's directory, if there are several.
+    """
+    lines = tuple(line.strip() for line in said.splitlines() if line.strip())
+    check = f"go-mod-verify {where}".strip()
+    if exit_code == 0:
+        blind = ("it compares zip and tree with .ziphash, never with go.sum",)
+        return Verdict(check, Outcome.PASS, f"go says: {lines[-1] if lines else 'nothing'}", blind)
+    if not any(word in line for line in lines for word in _GO_SAW_DAMAGE):
+        return Verdict(check, Outcome.UNKNOWN, "go could not verify", lines[:_SHOWN])
+    if ours is Outcome.BLOCK:
+        return Verdict(check, Outcome.BLOCK, "go says no, too", lines[:_SHOWN])
+    return Verdict(check, Outcome.WARN, f"go says no; by what we compare it is {ours}", lines[:_SHOWN])
 
 
 def _looked(totals: Totals) -> str:

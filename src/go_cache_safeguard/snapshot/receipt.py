@@ -16,7 +16,7 @@ PlanData: TypeAlias = bytes
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What `take` and `take_shards` did.
+    """What `take` did.
 
     Attributes:
         moved: Entries that now are in quarantine.
@@ -35,13 +35,6 @@ class Taken:
     failed: tuple[tuple[str, str], ...] = ()
     durable: bool = True
     stopped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NotSuitable:
-    """Why the fast way was not taken; nothing was touched."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +99,7 @@ class Stored:
 Receipt = TypeVar("Receipt", Taken, PutBack, Purged)
 
 
-def to_value(receipt: Taken | PutBack | Purged | NotSuitable) -> Value:
+def to_value(receipt: Taken | PutBack | Purged) -> Value:
     """The form that goes through a pipe and into the journal."""
     return asdict(receipt)
 

@@ -21,9 +21,10 @@ from go_cache_safeguard.snapshot.quarantine import (
     _move_new_by_link,
     open_quarantine,
 )
-from go_cache_safeguard.snapshot.receipt import NotSuitable, Purged, PutBack, Stored, Taken
+from go_cache_safeguard.snapshot.receipt import Purged, PutBack, Stored, Taken
 from go_cache_safeguard.tree.place import Locked, NoPlace
 from go_cache_safeguard.tree.root import open_root
+from otherusers import reveal
 from smallcaches import ALLOWED, DAY_NS, NOW_NS, OLD_NS, OP, OTHER_OP, SmallCache, entries, small_cache
 
 NOBODY = 65_534
@@ -116,7 +117,6 @@ def test_what_is_no_operation_id_never_becomes_a_path(cache: SmallCache, op: str
         for act in (
             lambda: quarantine.prepare(op, b""),
             lambda: quarantine.take(op, ()),
-            lambda: quarantine.take_shards(op, ()),
             lambda: quarantine.put_back(op, now_ns=0),
             lambda: quarantine.purge(op, only=()),
             lambda: quarantine.plan_data(op),
@@ -169,18 +169,15 @@ def alone(code: str) -> None:
     subprocess.run(["unshare", "-m", sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": paths})
 
 
-# ---- taking, both ways
-
-WAYS = pytest.mark.parametrize("way", [Quarantine.take, Quarantine.take_shards])
+# ---- taking
 
 
-@WAYS
-def test_everything_moves_and_everything_comes_back(cache: SmallCache, way: Callable[..., Taken]) -> None:
+def test_everything_moves_and_everything_comes_back(cache: SmallCache) -> None:
     plan = cache.plan()
     told: list[int] = []
     with door(cache) as quarantine:
         quarantine.prepare(OP, plan.data)
-        assert way(quarantine, OP, plan.items, progress=told.append) == Taken(len(plan.items), plan.total)
+        assert quarantine.take(OP, plan.items, progress=told.append) == Taken(len(plan.items), plan.total)
         assert told == sorted(told)
         assert told[-1] == len(plan.items)
         assert entries(cache.root) == {}
@@ -192,8 +189,7 @@ def test_everything_moves_and_everything_comes_back(cache: SmallCache, way: Call
     assert (cache.root / "README").exists()
 
 
-@WAYS
-def test_what_changed_or_went_since_is_left_and_named(cache: SmallCache, way: Callable[..., Taken]) -> None:
+def test_what_changed_or_went_since_is_left_and_named(cache: SmallCache) -> None:
     plan = cache.plan()
     younger, longer, gone = (item.name for item in plan.items[:3])
     os.utime(cache.root / younger, ns=(1, 1))
@@ -202,7 +198,7 @@ def test_what_changed_or_went_since_is_left_and_named(cache: SmallCache, way: Ca
     (cache.root / gone).unlink()
     with door(cache) as quarantine:
         quarantine.prepare(OP, plan.data)
-        result = way(quarantine, OP, plan.items)
+        result = quarantine.take(OP, plan.items)
     assert set(result.changed) == {younger, longer}
     assert result.missing == (gone,)
     assert result.moved == len(plan.items) - 3
@@ -210,8 +206,7 @@ def test_what_changed_or_went_since_is_left_and_named(cache: SmallCache, way: Ca
     assert set(quarantined(cache)) == set(cache.contents) - {younger, longer, gone}
 
 
-@WAYS
-def test_what_is_neither_file_nor_program_stays(cache: SmallCache, way: Callable[..., Taken], tmp_path: Path) -> None:
+def test_what_is_neither_file_nor_program_stays(cache: SmallCache, tmp_path: Path) -> None:
     plan = cache.plan()
     pipe, link, odd, grown = [item.name for item in plan.items if item.name.endswith("-d")][:4]
     victim = tmp_path / "victim"
@@ -232,16 +227,13 @@ def test_what_is_neither_file_nor_program_stays(cache: SmallCache, way: Callable
         os.utime(cache.root / name, ns=(OLD_NS, OLD_NS), follow_symlinks=False)
     with door(cache) as quarantine:
         quarantine.prepare(OP, plan.data)
-        result = way(quarantine, OP, plan.items)
+        result = quarantine.take(OP, plan.items)
     assert {name for name, _ in result.failed} == {pipe, link, odd, grown}
     assert result.moved == len(plan.items) - 4
     assert {path.name for path in cache.root.glob("*/*")} == {name[3:] for name in (pipe, link, odd, grown)}
 
 
-@WAYS
-def test_a_shard_that_is_a_link_is_left_with_all_it_shows(
-    cache: SmallCache, way: Callable[..., Taken], tmp_path: Path
-) -> None:
+def test_a_shard_that_is_a_link_is_left_with_all_it_shows(cache: SmallCache, tmp_path: Path) -> None:
     plan = cache.plan()
     victim = tmp_path / "victim"
     (cache.root / "00").rename(victim)
@@ -249,12 +241,11 @@ def test_a_shard_that_is_a_link_is_left_with_all_it_shows(
     before = sorted(path.name for path in victim.iterdir())
     with door(cache) as quarantine:
         quarantine.prepare(OP, plan.data)
-        result = way(quarantine, OP, plan.items)
+        result = quarantine.take(OP, plan.items)
     assert {name for name, _ in result.failed} == {name for name in cache.contents if name.startswith("00/")}
     assert sorted(path.name for path in victim.iterdir()) == before
 
 
-@WAYS
 @pytest.mark.parametrize(
     "name",
     [
@@ -272,23 +263,20 @@ def test_a_shard_that_is_a_link_is_left_with_all_it_shows(
         "0a/0b",
     ],
 )
-def test_one_name_that_is_not_allowed_refuses_the_whole(
-    cache: SmallCache, way: Callable[..., Taken], name: str
-) -> None:
+def test_one_name_that_is_not_allowed_refuses_the_whole(cache: SmallCache, name: str) -> None:
     plan = cache.plan()
     with door(cache) as quarantine:
         quarantine.prepare(OP, plan.data)
         with pytest.raises(NotAllowed, match="not the name of a cache entry"):
-            way(quarantine, OP, [*plan.items, Item(name, 1, 1, "all")])
+            quarantine.take(OP, [*plan.items, Item(name, 1, 1, "all")])
     assert entries(cache.root) == cache.contents
 
 
-@WAYS
-def test_a_stop_gives_a_true_partial_answer(cache: SmallCache, way: Callable[..., Taken]) -> None:
+def test_a_stop_gives_a_true_partial_answer(cache: SmallCache) -> None:
     plan = cache.plan()
     with door(cache) as quarantine:
         quarantine.prepare(OP, plan.data)
-        result = way(quarantine, OP, plan.items, stop=stopping_after(2))
+        result = quarantine.take(OP, plan.items, stop=stopping_after(2))
         assert result.stopped
         assert result.moved == len(quarantined(cache)) < len(plan.items)
         assert entries(cache.root) | quarantined(cache) == cache.contents
@@ -297,10 +285,9 @@ def test_a_stop_gives_a_true_partial_answer(cache: SmallCache, way: Callable[...
         assert result.moved + again.moved == len(plan.items)
 
 
-@WAYS
-def test_an_operation_that_was_not_prepared_takes_nothing(cache: SmallCache, way: Callable[..., Taken]) -> None:
+def test_an_operation_that_was_not_prepared_takes_nothing(cache: SmallCache) -> None:
     with door(cache) as quarantine, pytest.raises(NoOperation):
-        way(quarantine, OP, cache.plan().items)
+        quarantine.take(OP, cache.plan().items)
     assert entries(cache.root) == cache.contents
 
 
@@ -338,52 +325,6 @@ def test_what_permission_forbids_is_left_and_named(cache: SmallCache, tmp_path: 
         result = quarantine.take(OP, plan.items)
     assert {name for name, _ in result.failed} == {name for name in cache.contents if name.startswith("01/")}
     assert all("EACCES" in why for _, why in result.failed)
-
-
-# ---- taking whole shards
-
-
-def test_what_the_plan_does_not_list_is_back_at_once(tmp_path: Path) -> None:
-    cache = small_cache(tmp_path / "cache", pairs=10, programs=0)
-    kept = sorted(cache.contents)[::20]
-    plan = cache.plan([name for name in cache.contents if name not in kept])
-    with door(cache) as quarantine:
-        quarantine.prepare(OP, plan.data)
-        result = quarantine.take_shards(OP, plan.items)
-    assert result == Taken(len(plan.items), plan.total)
-    assert sorted(entries(cache.root)) == kept
-    assert sorted(quarantined(cache)) == sorted(set(cache.contents) - set(kept))
-
-
-def test_where_much_would_stay_the_fast_way_is_not_taken(cache: SmallCache) -> None:
-    plan = cache.plan([name for name in cache.contents if name.endswith("-a")])
-    with door(cache) as quarantine:
-        quarantine.prepare(OP, plan.data)
-        assert isinstance(quarantine.take_shards(OP, plan.items), NotSuitable)
-        assert isinstance(quarantine.take_shards(OP, ()), NotSuitable)
-    assert entries(cache.root) == cache.contents
-
-
-def test_a_shard_with_a_foreign_name_is_not_exchanged(cache: SmallCache) -> None:
-    foreign = cache.root / "00" / "notes.txt"
-    foreign.write_text("mine")
-    where = (cache.root / "00").stat().st_ino
-    plan = cache.plan()
-    with door(cache) as quarantine:
-        quarantine.prepare(OP, plan.data)
-        assert quarantine.take_shards(OP, plan.items) == Taken(len(plan.items), plan.total)
-    assert foreign.read_text() == "mine"
-    assert (cache.root / "00").stat().st_ino == where
-    assert entries(cache.root) == {"00/notes.txt": b"mine"}
-
-
-def test_the_shard_that_takes_its_place_has_the_same_mode_and_owner(cache: SmallCache) -> None:
-    (cache.root / "00").chmod(0o2775)
-    plan = cache.plan()
-    with door(cache) as quarantine:
-        quarantine.prepare(OP, plan.data)
-        quarantine.take_shards(OP, plan.items)
-    assert (cache.root / "00").stat().st_mode & 0o7777 == 0o2775
 
 
 # ---- putting back
@@ -612,22 +553,14 @@ def give(cache: SmallCache, uid: int) -> None:
         os.chown(path, uid, uid)
 
 
-def reveal(path: Path) -> None:
-    """Let other users pass through pytest's private directories."""
-    for parent in (path, *path.parents):
-        if parent.stat().st_uid == os.geteuid() and parent.name.startswith(("pytest-", "test_")):
-            parent.chmod(0o755)
-
-
 @pytest.mark.root
-@WAYS
-def test_root_acts_as_the_owner_of_the_cache(cache: SmallCache, way: Callable[..., Taken], tmp_path: Path) -> None:
+def test_root_acts_as_the_owner_of_the_cache(cache: SmallCache, tmp_path: Path) -> None:
     give(cache, NOBODY)
     reveal(tmp_path)
     plan = cache.plan()
     with door(cache) as quarantine:
         quarantine.prepare(OP, plan.data)
-        assert way(quarantine, OP, plan.items) == Taken(len(plan.items), plan.total)
+        assert quarantine.take(OP, plan.items) == Taken(len(plan.items), plan.total)
         made = [cache.place, *cache.place.rglob("*"), *cache.root.rglob("*")]
         assert {path.lstat().st_uid for path in made} == {NOBODY}
         assert quarantine.plan_data(OP) == plan.data
@@ -693,7 +626,6 @@ with open_root(cache.root) as root, open_quarantine(root, allowed=ALLOWED) as qu
     names = list(cache.contents)
     for act in (
         lambda: quarantine.take(OP, plan.items),
-        lambda: quarantine.take_shards(OP, plan.items),
         lambda: quarantine.put_back(OP, now_ns=NOW_NS),
         lambda: quarantine.purge(OP, only=names),
         lambda: quarantine.prepare(OTHER_OP, b""),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from go_cache_safeguard.snapshot.receipt import NotSuitable, Purged, PutBack, Receipt, Taken, from_value, to_value
+from go_cache_safeguard.snapshot.receipt import Purged, PutBack, Receipt, Taken, from_value, to_value
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,3 @@ from go_cache_safeguard.snapshot.receipt import NotSuitable, Purged, PutBack, Re
 )
 def test_what_comes_out_of_the_pipe_is_what_went_in(receipt: Receipt) -> None:
     assert from_value(type(receipt), json.loads(json.dumps(to_value(receipt)))) == receipt
-
-
-def test_why_something_was_not_suitable_goes_through_too() -> None:
-    assert to_value(NotSuitable("because")) == {"reason": "because"}

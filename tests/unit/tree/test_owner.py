@@ -23,6 +23,7 @@ from go_cache_safeguard.tree.owner import (
     patience,
     silent,
 )
+from otherusers import reveal
 
 NOBODY = 65_534
 
@@ -176,8 +177,7 @@ def test_an_interrupt_that_the_work_never_asked_about_is_not_lost(uid: int) -> N
 
 @pytest.mark.root
 def test_when_the_parent_is_killed_the_child_ends_between_two_steps(tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    reveal(tmp_path)
     tmp_path.chmod(0o777)
     code = f"""
 import os, signal, time

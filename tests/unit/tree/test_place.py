@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from go_cache_safeguard.tree.place import (
     refuse_mounts,
 )
 from go_cache_safeguard.tree.root import open_root
+from otherusers import reveal
 
 NOBODY = 65_534
 
@@ -125,16 +127,10 @@ def as_user(uid: int, work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException:  # noqa: BLE001 - the child must end here, whatever it is
+            traceback.print_exc()
             os._exit(1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def reveal(path: Path) -> None:
-    """Let other users pass through pytest's private directories."""
-    for parent in path.parents:
-        if parent.stat().st_uid == os.geteuid() and parent.name.startswith(("pytest-", "test_")):
-            parent.chmod(0o755)
 
 
 @pytest.mark.root

@@ -1,0 +1,387 @@
+"""Verify modules: of one build list, or of the whole module cache.
+
+Knows:     where the build list, the go.sum files and the module cache are found, and in which order they are asked.
+Called by: the command line's `mod verify`.
+Never:     goes online, changes go.mod, go.sum or the module cache, or judges: that is `gomod.verify`.
+Source:    `go help list`, `go help modules`: `-modfile` names another go.mod, and go.sum is then the one beside it; not allowed in a
+           workspace, which has the go.sum of every module and go.work.sum. Tried with go1.21.13 and go1.27.3.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from go_cache_safeguard.core.errors import UsageFailure
+from go_cache_safeguard.core.verdict import Outcome, Verdict
+from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.gomod.buildlist import (
+    BuildList,
+    Wanted,
+    make_build_list,
+    parse_modules,
+    parse_requires,
+    strongest,
+)
+from go_cache_safeguard.gomod.layout import make_version
+from go_cache_safeguard.gomod.read import list_versions, read_copy
+from go_cache_safeguard.gomod.sumfile import Pin, SumFile, merge, parse_sum
+from go_cache_safeguard.gomod.verify import (
+    Copy,
+    Damage,
+    Finding,
+    Need,
+    Totals,
+    is_pinned,
+    judge,
+    judge_copy,
+    judge_go,
+    show,
+)
+from go_cache_safeguard.gotool.complaint import last_lines, printable
+from go_cache_safeguard.gotool.run import Go, Ran
+from go_cache_safeguard.tree.owner import must_drop
+from go_cache_safeguard.tree.root import open_directory
+
+_THREADS = min(8, os.cpu_count() or 1)
+"""Hashing and inflating free the interpreter's lock, so threads are enough."""
+
+_OFFLINE = {
+    "GOPROXY": "off",
+    "GONOPROXY": "none",  # GOPRIVATE would lead around GOPROXY
+    "GOSUMDB": "off",
+    "GOVCS": "*:off",
+    "GOFLAGS": "",
+    "GOCACHE": "off",  # none of these commands needs it
+}
+_Pins = Mapping[tuple[str, str], tuple[Pin, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came out.
+
+    Attributes:
+        modcache: GOMODCACHE.
+        scope: `build-list` or `whole-cache`.
+        sums: The go.sum files that were read, printable.
+        findings: Of every module version.
+        totals: What was looked at.
+        notes: What a person should know besides.
+        verdicts: Ours first, then what go says about each module directory.
+    """
+
+    modcache: Path
+    scope: str
+    sums: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    totals: Totals
+    notes: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What is known before anything is hashed."""
+
+    sums: list[SumFile] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    wanted: list[Wanted] = field(default_factory=list)
+
+    def say(self, name: str, damage: Damage, outcome: Outcome, text: str, *, file: str = "") -> None:
+        self.findings.append(Finding(name, "", file, damage, outcome, text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One module, or the workspace that it belongs to.
+
+    Attributes:
+        directory: Where go is started.
+        go_mod: The module's go.mod.
+        go_work: The workspace's go.work; None outside of one.
+    """
+
+    directory: Path
+    go_mod: Path | None
+    go_work: Path | None
+
+
+def verify_module(session: Session, directory: Path, modcache: Path | None = None) -> Report:
+    """Verify every module of one build list.
+
+    Args:
+        session: Who asks.
+        directory: Inside a module or a workspace.
+        modcache: GOMODCACHE; None for what go says.
+
+    Raises:
+        UsageFailure: The directory is in no module.
+        GoMissing: There is no go command.
+        UnsafePath: The module cache cannot be entered safely.
+    """
+    cache = _modcache(session, modcache)
+    asking = _Asking(session, cache)
+    place = asking.place(directory)
+    gathered = _Gathered()
+    session.progress.phase("computing the build list")
+    asking.gather(place, gathered)
+    with _entered(cache) as root:
+        totals = _hash_all(session, root, gathered)
+    return _report(asking, "build-list", gathered, totals, [place])
+
+
+def verify_cache(session: Session, against: Sequence[Path], modcache: Path | None = None) -> Report:
+    """Verify every zip and every tree in the module cache.
+
+    Args:
+        session: Who asks.
+        against: Directories of modules or workspaces whose go.sum files bind what they name.
+        modcache: GOMODCACHE; None for what go says.
+
+    Raises:
+        UsageFailure: A directory is in no module.
+        UnsafePath: The module cache cannot be entered safely.
+    """
+    cache = _modcache(session, modcache)
+    asking = _Asking(session, cache)
+    places = [asking.place(directory) for directory in against]
+    gathered = _Gathered()
+    for place in places:
+        asking.gather_sums(place, gathered)
+    session.progress.phase("listing modules")
+    with _entered(cache) as root:
+        if root is not None:
+            _list_all(root, gathered)
+        totals = _hash_all(session, root, gathered)
+    return _report(asking, "whole-cache", gathered, totals, places)
+
+
+def _report(asking: "_Asking", scope: str, gathered: _Gathered, totals: Totals, places: Sequence[_Place]) -> Report:
+    ours = judge(gathered.findings, totals, gathered.notes)
+    go = [asking.go_says(place, ours.outcome, alone=len(places) == 1) for place in places]
+    return Report(
+        modcache=asking.modcache,
+        scope=scope,
+        sums=tuple(file.path for file in gathered.sums),
+        findings=tuple(gathered.findings),
+        totals=totals,
+        notes=tuple(gathered.notes),
+        verdicts=(ours, *go),
+    )
+
+
+def _modcache(session: Session, given: Path | None) -> Path:
+    named = str(given) if given is not None else session.environ.get("GOMODCACHE") or session.go_env.modcache
+    if not named.startswith("/"):
+        raise UsageFailure(f"GOMODCACHE is {named!r}, which is not an absolute path", not_done="nothing was read")
+    return Path(os.path.realpath(named))
+
+
+@contextmanager
+def _entered(modcache: Path) -> Iterator[int | None]:
+    """The module cache, open; None if there is none, which is so on a new machine."""
+    if not modcache.exists():
+        yield None
+        return
+    fd = open_directory(modcache)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _list_all(root: int, gathered: _Gathered) -> None:
+    def unreadable(name: str, why: str) -> None:
+        gathered.say(name, Damage.UNREADABLE, Outcome.UNKNOWN, why)
+
+    found = sorted(set(list_versions(root, unreadable=unreadable)))
+    gathered.wanted += [Wanted(version, Need.CACHE) for version in found]
+
+
+def _hash_all(session: Session, root: int | None, gathered: _Gathered) -> Totals:
+    """Read, hash and judge every module version; its content is forgotten at once, so memory stays small."""
+    pins = merge(gathered.sums)
+    wanted = list(dict.fromkeys(gathered.wanted))
+
+    def one(what: Wanted) -> tuple[tuple[Finding, ...], Copy]:
+        copy = Copy(what.version) if root is None else read_copy(root, what.version)
+        return judge_copy(copy, pins, what.need), copy
+
+    session.progress.phase("hashing modules", len(wanted))
+    totals = Totals()
+    found: dict[int, tuple[Finding, ...]] = {}
+    for at, (findings, copy) in _in_threads(one, wanted):
+        found[at] = findings
+        totals = totals.plus(copy, pinned=is_pinned(copy.version, pins))
+        session.progress.update(totals.versions, totals.size)
+    session.progress.phase("")
+    gathered.findings += [finding for at in sorted(found) for finding in found[at]]
+    return totals
+
+
+def _in_threads(
+    work: Callable[[Wanted], tuple[tuple[Finding, ...], Copy]], todo: Sequence[Wanted]
+) -> Iterator[tuple[int, tuple[tuple[Finding, ...], Copy]]]:
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        waiting: dict[Future[tuple[tuple[Finding, ...], Copy]], int] = {
+            pool.submit(work, one): at for at, one in enumerate(todo)
+        }
+        for done in as_completed(list(waiting)):
+            yield waiting.pop(done), done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Asking:
+    """The go command and what it is asked about modules, offline."""
+
+    def __init__(self, session: Session, modcache: Path) -> None:
+        self._session, self.modcache = session, modcache
+
+    def place(self, directory: Path) -> _Place:
+        """The module or workspace that a directory is in."""
+        whole = self._session.cwd / directory
+        if not whole.is_dir():
+            raise UsageFailure(f"{show(os.fsencode(whole))} is not a directory", not_done="nothing was read")
+        answer = json.loads(self._run(("env", "-json", "GOMOD", "GOWORK"), whole).or_fail().stdout)
+        go_mod, go_work = (_path(answer.get(key, "")) for key in ("GOMOD", "GOWORK"))
+        if go_mod is None and go_work is None:
+            raise UsageFailure(
+                f"{show(os.fsencode(whole))} is in no module: there is no go.mod in it or above",
+                not_done="nothing was read",
+                hint="name the directory of a module, or use `go-cache-safeguard mod verify --whole-cache`",
+            )
+        return _Place(whole, go_mod, go_work)
+
+    def gather(self, place: _Place, gathered: _Gathered) -> None:
+        """Build list and go.sum files of a module or workspace."""
+        listed = self._build_list(place, gathered)
+        self._read_sums(_sum_files(place, listed.mains if listed else ()), gathered)
+        if listed is None:
+            gathered.notes.append("without a build list, the module versions that go.sum names were looked at instead")
+            gathered.wanted += _named_by(gathered.sums)
+            return
+        gathered.wanted += listed.wanted
+        gathered.notes += listed.notes
+        for problem in listed.problems:
+            gathered.say(str(place.directory), Damage.NO_BUILD_LIST, Outcome.UNKNOWN, problem)
+        for local in listed.local:
+            text = "it is replaced by this directory, which no hash covers"
+            gathered.say(local.path, Damage.NOT_COVERABLE, Outcome.WARN, text, file=local.directory)
+
+    def gather_sums(self, place: _Place, gathered: _Gathered) -> None:
+        """Only the go.sum files."""
+        mains: Sequence[str] = ()
+        if place.go_work is not None:
+            told = self._run(("list", "-m", "-f", "{{.Dir}}"), place.directory).or_fail().stdout
+            mains = [os.fsdecode(line) for line in told.splitlines()]
+        self._read_sums(_sum_files(place, mains), gathered)
+
+    def go_says(self, place: _Place, ours: Outcome, *, alone: bool) -> Verdict:
+        """The real `go mod verify`."""
+        self._session.progress.phase("go mod verify")
+        ran = self._run(("mod", "verify"), place.directory)
+        self._session.progress.phase("")
+        where = "" if alone else show(os.fsencode(place.directory))
+        return judge_go(ran.exit_code, printable(ran.stdout + ran.stderr), ours, where)
+
+    def _build_list(self, place: _Place, gathered: _Gathered) -> BuildList | None:
+        ran = self._list(place)
+        modules = parse_modules(ran.stdout)
+        if ran.exit_code or modules is None:
+            said = last_lines(ran.stderr, 5).replace("\n", " ")
+            damaged = "checksum mismatch" in said
+            kind, outcome = (Damage.SUM_MISMATCH, Outcome.BLOCK) if damaged else (Damage.NO_BUILD_LIST, Outcome.UNKNOWN)
+            gathered.say(str(place.directory), kind, outcome, f"go cannot compute the build list offline: {said}")
+            return None
+        mains = [str(module.get("Dir", "")) for module in modules if module.get("Main")]
+        return make_build_list(modules, strongest([self._requires(Path(main), gathered) for main in mains]))
+
+    def _list(self, place: _Place) -> Ran:
+        """The build list. With a go.mod of ours and no go.sum beside it, neither is changed, and a wrong go.sum is no hindrance."""
+        if place.go_work is not None or place.go_mod is None:
+            return self._run(("list", "-m", "-json", "-mod=readonly", "all"), place.directory)
+        with tempfile.TemporaryDirectory(prefix="go-cache-safeguard-") as folder:
+            copy = Path(folder) / "go.mod"
+            copy.write_bytes(_content(place.go_mod))
+            owner = self._owner()
+            if owner is not None and must_drop(owner[0]):
+                for path in (copy, copy.parent):
+                    os.chown(path, *owner, follow_symlinks=False)
+            return self._run(("list", "-m", "-json", "-mod=mod", f"-modfile={copy}", "all"), place.directory)
+
+    def _requires(self, main: Path, gathered: _Gathered) -> Mapping[str, Need]:
+        ran = self._run(("mod", "edit", "-json"), main)
+        requires = None if ran.exit_code else parse_requires(ran.stdout)
+        if requires is None:
+            said = last_lines(ran.stderr, 3).replace("\n", " ")
+            gathered.say(str(main), Damage.UNREADABLE, Outcome.UNKNOWN, said, file="go.mod")
+        return requires or {}
+
+    def _read_sums(self, paths: Sequence[Path], gathered: _Gathered) -> None:
+        for path in paths:
+            name = show(os.fsencode(path))
+            try:
+                file = parse_sum(path.read_bytes(), name)
+            except FileNotFoundError:
+                gathered.notes.append(f"there is no {name}")
+                continue
+            except OSError as error:
+                gathered.say(name, Damage.UNREADABLE, Outcome.UNKNOWN, f"it cannot be read: {error.strerror}")
+                continue
+            if all(file.path != known.path for known in gathered.sums):
+                gathered.sums.append(file)
+            for line in file.malformed:
+                gathered.say(name, Damage.SUM_MALFORMED, Outcome.BLOCK, f"go does not accept line {line}")
+
+    def _owner(self) -> tuple[int, int] | None:
+        try:
+            found = self.modcache.stat()
+        except OSError:
+            return None  # no module cache: go runs as us, and finds nothing
+        return found.st_uid, found.st_gid
+
+    def _run(self, args: Sequence[str], cwd: Path) -> Ran:
+        """Go with the rights of whom the module cache belongs to: it leaves lock files there."""
+        owner = self._owner()
+        go: Go = self._session.go if owner is None else self._session.go_for(*owner)
+        extra = {**_OFFLINE, "GOMODCACHE": str(self.modcache)}
+        if owner is not None and must_drop(owner[0]):
+            extra |= {"GOENV": "off", "HOME": "/nonexistent"}  # ours may be closed to them
+        return go.run(args, cwd=cwd, extra_env=extra)
+
+
+def _content(go_mod: Path) -> bytes:
+    try:
+        return go_mod.read_bytes()
+    except OSError as error:
+        raise UsageFailure(
+            f"{show(os.fsencode(go_mod))} cannot be read: {error.strerror}", not_done="nothing was read"
+        ) from error
+
+
+def _path(text: object) -> Path | None:
+    """A path that `go env` prints; `off`, empty and the null device mean that there is none."""
+    return Path(text) if isinstance(text, str) and text.startswith("/") and text != os.devnull else None
+
+
+def _sum_files(place: _Place, mains: Sequence[str]) -> list[Path]:
+    if place.go_work is None:
+        return [place.go_mod.with_name("go.sum")] if place.go_mod else []
+    # go.work.sum is there only if the modules' own files do not name everything.
+    work = place.go_work.with_name("go.work.sum")
+    return [*(Path(main) / "go.sum" for main in mains), *([work] if work.exists() else [])]
+
+
+def _named_by(sums: Sequence[SumFile]) -> Iterator[Wanted]:
+    for path, version in sorted({key for file in sums for key in file.pins}):
+        found = None if version.endswith("/go.mod") else make_version(path, version)
+        if found is not None:
+            yield Wanted(found, Need.GRAPH)

@@ -1,0 +1,112 @@
+"""Module hashes, escaped names and zips under any bytes at all."""
+
+import os
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from go_cache_safeguard.gomod.buildlist import parse_modules, parse_requires
+from go_cache_safeguard.gomod.dirhash import hash1
+from go_cache_safeguard.gomod.layout import Version, escape, make_version, parse_download, parse_tree, unescape
+from go_cache_safeguard.gomod.read import read_copy
+from go_cache_safeguard.gomod.sumfile import parse_sum, parse_ziphash
+from go_cache_safeguard.gomod.verify import Need, judge_copy, show
+
+NAMES = st.binary(min_size=1).filter(lambda name: b"\n" not in name)
+FILES = st.dictionaries(NAMES, st.binary(min_size=32, max_size=32))
+PATHS = st.from_regex(r"[A-Za-z0-9_-]{1,8}(/[A-Za-z0-9~._-]*[A-Za-z0-9]){0,3}", fullmatch=True)
+VERSIONS = st.from_regex(r"v[A-Za-z0-9.+-]{0,20}", fullmatch=True)
+
+
+@given(FILES, st.randoms(use_true_random=False))
+def test_the_hash_does_not_depend_on_the_order(files: dict[bytes, bytes], chance: object) -> None:
+    shuffled = list(files.items())
+    getattr(chance, "shuffle", lambda _: None)(shuffled)
+    assert hash1(shuffled) == hash1(files.items())
+
+
+@given(FILES, FILES)
+def test_different_files_have_different_hashes(one: dict[bytes, bytes], other: dict[bytes, bytes]) -> None:
+    assert (hash1(one.items()) == hash1(other.items())) == (one == other)
+
+
+@given(FILES)
+def test_a_hash_that_is_made_is_one_that_is_read(files: dict[bytes, bytes]) -> None:
+    made = hash1(files.items())
+    assert parse_ziphash(made.encode() + b"\n") == made
+    assert [pin.h1 for pin in parse_sum(f"a v1 {made}".encode(), "go.sum").pins["a", "v1"]] == [made]
+
+
+@given(PATHS, VERSIONS)
+def test_a_version_is_found_again_where_it_lies(path: str, version: str) -> None:
+    made = make_version(path, version)
+    assert made == Version(path, version)
+    assert parse_tree(made.tree) == made
+    folder, _, name = made.download(".zip").removeprefix("cache/download/").partition("/@v/")
+    assert parse_download(folder, name) == made
+    assert made.tree == made.tree.lower()
+
+
+@given(st.text())
+def test_escaping_is_undone_and_what_is_read_is_what_would_be_written(text: str) -> None:
+    plain = unescape(text)
+    assert plain is None or escape(plain) == text
+
+
+@given(st.text(), st.text())
+def test_no_version_leads_elsewhere(path: str, version: str) -> None:
+    made = make_version(path, version)
+    if made is not None:
+        for place in (made.tree, made.download(".zip")):
+            assert os.path.normpath(place) == place
+            assert not place.startswith(("/", ".."))
+            assert place.isprintable()
+
+
+@given(st.binary())
+def test_any_bytes_are_read_without_a_fault(data: bytes) -> None:
+    parse_sum(data, "go.sum")
+    parse_ziphash(data)
+    parse_modules(data)
+    parse_requires(data)
+    assert show(data).isprintable()
+
+
+SMALL = (
+    b"PK\x03\x04\x14\0\0\0\0\0\0\0!\0\x83\x16\xdc\x8c\x01\0\0\0\x01\0\0\0\x08\0\0\0m@v1/a.gx"
+    b"PK\x01\x02\x14\x03\x14\0\0\0\0\0\0\0!\0\x83\x16\xdc\x8c\x01\0\0\0\x01\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0m@v1/a.g"
+    b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x36\0\0\0\x27\0\0\0\0\0"
+)
+
+
+@pytest.fixture(scope="module")
+def place() -> Path:
+    """One directory for all examples: hypothesis calls the test many times."""
+    folder = Path(tempfile.mkdtemp(prefix="mod-"))
+    (folder / Version("m", "v1").download(".zip")).parent.mkdir(parents=True)
+    return folder
+
+
+@settings(deadline=None)
+@given(at=st.integers(0, len(SMALL) - 1), change=st.integers(1, 255), cut=st.integers(0, len(SMALL)))
+def test_a_spoiled_zip_is_never_taken_for_the_sound_one_with_other_content(
+    place: Path, at: int, change: int, cut: int
+) -> None:
+    version = Version("m", "v1")
+    sound = hash1([(b"m@v1/a.g", sha256(b"x").digest())])
+    spoiled = bytearray(SMALL)
+    spoiled[at] ^= change
+    (place / version.download(".zip")).write_bytes(spoiled[: cut or None])
+    (place / version.download(".ziphash")).write_text(sound)
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        copy = read_copy(fd, version)
+    finally:
+        os.close(fd)
+    findings = judge_copy(copy, {}, Need.CACHE)
+    files = getattr(copy.zip, "files", None)
+    assert bool(findings) == (files != {b"a.g": sha256(b"x").digest()} or bool(getattr(copy.zip, "odd", ())))
