@@ -9,6 +9,7 @@ import subprocess
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,24 @@ def h1_of(version: Version, files: dict[str, bytes]) -> str:
     return "h1:" + base64.b64encode(bytes.fromhex(total.stdout.decode().split()[0])).decode()
 
 
+def zip_gone_and_tree_edited(world: World) -> None:
+    zip_gone(world)
+    edit_tree(world)
+
+
+def hostile_zip_with_a_hash_that_fits(world: World) -> None:
+    files = {**SOURCES[DEP], "../../evil": "x"}
+    write_zip(world.file(DEP.download(".zip")), DEP, files)
+    digests = [(f"{DEP}/{name}".encode(), sha256(text.encode()).digest()) for name, text in files.items()]
+    world.file(DEP.download(".ziphash")).write_text(hash1(digests))
+    tree_gone(world)
+
+
+def malformed_line(world: World) -> None:
+    with (world.module / "go.sum").open("a") as file:
+        file.write("two fields\n")
+
+
 def delete_line(world: World) -> None:
     world.go_sum(lambda line: "" if line.startswith(f"{DEP.path} {DEP.version} ") else line)
 
@@ -264,6 +283,18 @@ DAMAGES: list[tuple[Callable[[World], None], Outcome, dict[str, set[str]], Outco
     (flip_zip, BLOCK, {"zip-damaged": {"v1.0.0.zip"}}, BLOCK),
     (empty_zip, BLOCK, {"zip-damaged": {"v1.0.0.zip"}}, BLOCK),
     (other_zip, BLOCK, {"zip-changed": {"v1.0.0.zip"}}, BLOCK),
+    (
+        zip_gone_and_tree_edited,
+        BLOCK,
+        {"zip-missing": {"v1.0.0.zip"}, "tree-changed": {"dep@v1.0.0"}},
+        BLOCK,
+    ),
+    (
+        hostile_zip_with_a_hash_that_fits,
+        BLOCK,
+        {"zip-damaged": {"evil"}, "hash-file-wrong": {"v1.0.0.ziphash"}},
+        PASS,
+    ),
     (zip_gone, WARN, {"zip-missing": {"v1.0.0.zip"}}, PASS),
     (hash_gone, WARN, {"hash-file-missing": {"v1.0.0.ziphash"}}, WARN),
     (hash_wrong, BLOCK, {"hash-file-wrong": {"v1.0.0.ziphash"}}, BLOCK),
@@ -291,17 +322,19 @@ DAMAGES: list[tuple[Callable[[World], None], Outcome, dict[str, set[str]], Outco
 ]
 
 
-def test_a_module_that_go_fetched_passes_and_nothing_is_changed(world: World) -> None:
-    def state() -> dict[str, tuple[int, int, int]]:
-        paths = [*world.cache.rglob("*"), *world.module.rglob("*")]
-        return {str(path): (path.stat().st_mtime_ns, path.stat().st_ctime_ns, path.stat().st_size) for path in paths}
+def state(world: World) -> dict[str, tuple[int, int, int]]:
+    """Times and sizes of everything that must not change."""
+    found = {str(path): path.stat() for path in (world.root, *world.cache.rglob("*"), *world.module.rglob("*"))}
+    return {path: (one.st_mtime_ns, one.st_ctime_ns, one.st_size) for path, one in found.items()}
 
-    before = state()
+
+def test_a_module_that_go_fetched_passes_and_nothing_is_changed(world: World) -> None:
+    before = state(world)
     report = world.verify()
     assert [verdict.outcome for verdict in report.verdicts] == [PASS, PASS], report
     assert (report.totals.zips, report.totals.trees, report.totals.unpinned) == (2, 2, 0)
     assert "all modules verified" in report.verdicts[1].summary
-    assert state() == before
+    assert state(world) == before
 
 
 def test_our_hash_is_the_one_that_go_wrote_into_go_sum_and_the_one_of_the_command_line_tools(world: World) -> None:
@@ -320,6 +353,13 @@ def test_damage_is_named_and_go_says_what_the_page_says(
     assert kinds(report) == found, report.findings
     assert report.verdicts[0].outcome is outcome
     assert report.verdicts[1].outcome is by_go, report.verdicts[1]
+
+
+def test_a_line_of_go_sum_that_is_none_is_named_although_go_1_21_overlooks_it(world: World) -> None:
+    malformed_line(world)
+    report = world.verify()
+    assert (kinds(report), report.verdicts[0].outcome) == ({"go-sum-malformed": {""}}, BLOCK)
+    assert report.verdicts[1].outcome is (PASS if world.toolchain.release == 21 else Outcome.UNKNOWN)
 
 
 @pytest.mark.parametrize(("tamper", "named"), [(edit_tree, {"dep.go"}), (replace_together, None)])
@@ -347,12 +387,13 @@ def test_a_replacement_by_another_version_is_verified_and_the_original_is_not(wo
     world.fetch()
     edit_tree(world)
     report = world.verify()
-    assert report.verdicts[0].outcome is PASS
+    assert [verdict.outcome for verdict in report.verdicts] == [PASS, WARN], "go looks at the original"
     assert any("the original is not used" in note for note in report.notes)
     world.file(f"{ALT.tree}/dep.go").write_text("package dep\n\nconst A = 666\n")
     report = world.verify()
     assert {(finding.module, finding.damage) for finding in report.findings} == {(ALT.path, Damage.EDITED)}
     assert report.verdicts[0].outcome is BLOCK
+    assert all(ALT.path not in line for line in report.verdicts[1].evidence), "go does not look at the replacement"
 
 
 def test_a_replacement_by_a_directory_cannot_be_covered(world: World) -> None:
@@ -364,7 +405,7 @@ def test_a_replacement_by_a_directory_cannot_be_covered(world: World) -> None:
     assert [(finding.module, finding.file, finding.damage) for finding in report.findings] == [
         (DEP.path, "../local", Damage.NOT_COVERABLE)
     ]
-    assert report.verdicts[0].outcome is WARN
+    assert [verdict.outcome for verdict in report.verdicts] == [WARN, PASS]
 
 
 def test_a_workspace_is_bound_by_the_go_sum_of_each_module(world: World) -> None:
@@ -374,11 +415,40 @@ def test_a_workspace_is_bound_by_the_go_sum_of_each_module(world: World) -> None
     (other / "main.go").write_text(MAIN)
     world.fetch(cwd=other)
     (world.root / "go.work").write_text("go 1.21\n\nuse (\n\t./m\n\t./other\n)\n")
-    report = world.verify()
+    report, bound = world.verify(), verify_cache(world.session, [world.module])
     assert [verdict.outcome for verdict in report.verdicts] == [PASS, PASS], report
     assert {Path(name).parent.name for name in report.sums} == {"m", "other"}
+    assert bound.sums == report.sums
     replace_together(world)
     assert world.verify().verdicts[0].outcome is BLOCK
+
+
+def test_in_a_workspace_nothing_is_changed_although_go_would_write_go_work_sum(world: World) -> None:
+    (world.root / "go.work").write_text(f"go 1.21\n\nuse ./m\n\nreplace {DEP.path} => {ALT.path} {ALT.version}\n")
+    world.go("mod", "download", "all", GOPROXY=f"file://{world.root}/proxy")
+    (world.root / "go.work.sum").unlink(missing_ok=True)
+    delete_go_sum(world)
+    before = state(world)
+    report = world.verify()
+    assert state(world) == before
+    assert not (world.root / "go.work.sum").exists()
+    assert (kinds(report), report.verdicts[0].outcome) == ({"go-sum-line-missing": {"go.sum"}}, BLOCK)
+    assert ALT.path in {finding.module for finding in report.findings}
+
+
+def test_in_a_workspace_an_edited_go_mod_file_is_named_although_go_computes_no_build_list(world: World) -> None:
+    (world.root / "go.work").write_text("go 1.21\n\nuse ./m\n")
+    edit_mod(world)
+    found = kinds(world.verify())
+    assert "v1.0.0.mod" in found["go-sum-mismatch"]
+
+
+def test_a_vendor_directory_is_said_to_be_what_go_builds_from(world: World) -> None:
+    done = world.go("mod", "vendor")
+    assert done.returncode == 0, done.stderr
+    report = world.verify()
+    assert [(finding.file, finding.damage) for finding in report.findings] == [("vendor", Damage.NOT_COVERABLE)]
+    assert [verdict.outcome for verdict in report.verdicts] == [WARN, PASS]
 
 
 def test_a_build_list_that_cannot_be_computed_offline_is_unknown_and_what_go_sum_names_is_still_verified(

@@ -29,7 +29,7 @@ def _group() -> None:
 def verify(
     *,
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Inside a module or a workspace; default: here.")
+        Path | None, typer.Argument(metavar="DIR", help="Inside a module or a workspace; default: here.")
     ] = None,
     whole_cache: Annotated[
         bool, typer.Option("--whole-cache", help="Every zip and tree in the module cache, instead of one build list.")

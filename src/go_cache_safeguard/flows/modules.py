@@ -4,7 +4,8 @@ Knows:     where the build list, the go.sum files and the module cache are found
 Called by: the command line's `mod verify`.
 Never:     goes online, changes go.mod, go.sum or the module cache, or judges: that is `gomod.verify`.
 Source:    `go help list`, `go help modules`: `-modfile` names another go.mod, and go.sum is then the one beside it; not allowed in a
-           workspace, which has the go.sum of every module and go.work.sum. Tried with go1.21.13 and go1.27.3.
+           workspace, which has the go.sum of every module and go.work.sum. There even `go list -m -mod=readonly` writes
+           go.work.sum, beside the go.work that GOWORK names. Tried with go1.21.13 and go1.27.3.
 """
 
 import json
@@ -22,9 +23,11 @@ from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.gomod.buildlist import (
     BuildList,
     Wanted,
+    Work,
     make_build_list,
     parse_modules,
     parse_requires,
+    parse_work,
     strongest,
 )
 from go_cache_safeguard.gomod.layout import make_version
@@ -94,7 +97,7 @@ class _Gathered:
     wanted: list[Wanted] = field(default_factory=list)
 
     def say(self, name: str, damage: Damage, outcome: Outcome, text: str, *, file: str = "") -> None:
-        self.findings.append(Finding(name, "", file, damage, outcome, text))
+        self.findings.append(Finding(show(os.fsencode(name)), "", file, damage, outcome, text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +106,20 @@ class _Place:
 
     Attributes:
         directory: Where go is started.
-        go_mod: The module's go.mod.
+        mains: Directories of the main modules; several in a workspace.
         go_work: The workspace's go.work; None outside of one.
+        work: What it says.
     """
 
     directory: Path
-    go_mod: Path | None
-    go_work: Path | None
+    mains: tuple[Path, ...]
+    go_work: Path | None = None
+    work: Work | None = None
+
+    @property
+    def vendors(self) -> list[Path]:
+        """Where a vendor directory would be."""
+        return [folder / "vendor" for folder in (*self.mains, *([self.go_work.parent] if self.go_work else []))]
 
 
 def verify_module(session: Session, directory: Path, modcache: Path | None = None) -> Report:
@@ -177,7 +187,10 @@ def _report(asking: "_Asking", scope: str, gathered: _Gathered, totals: Totals, 
 
 
 def _modcache(session: Session, given: Path | None) -> Path:
-    named = str(given) if given is not None else session.environ.get("GOMODCACHE") or session.go_env.modcache
+    named = str(given) if given is not None else session.environ.get("GOMODCACHE", "")
+    if not named:
+        # Not `go_env`, which insists on a build cache; modules need none.
+        named = os.fsdecode(session.go.run(("env", "GOMODCACHE"), cwd=Path("/")).or_fail().stdout.strip())
     if not named.startswith("/"):
         raise UsageFailure(f"GOMODCACHE is {named!r}, which is not an absolute path", not_done="nothing was read")
     return Path(os.path.realpath(named))
@@ -252,18 +265,24 @@ class _Asking:
             raise UsageFailure(f"{show(os.fsencode(whole))} is not a directory", not_done="nothing was read")
         answer = json.loads(self._run(("env", "-json", "GOMOD", "GOWORK"), whole).or_fail().stdout)
         go_mod, go_work = (_path(answer.get(key, "")) for key in ("GOMOD", "GOWORK"))
-        if go_mod is None and go_work is None:
-            raise UsageFailure(
-                f"{show(os.fsencode(whole))} is in no module: there is no go.mod in it or above",
-                not_done="nothing was read",
-                hint="name the directory of a module, or use `go-cache-safeguard mod verify --whole-cache`",
-            )
-        return _Place(whole, go_mod, go_work)
+        if go_work is not None:
+            told = self._run(("work", "edit", "-json", str(go_work)), whole).or_fail().stdout
+            work = parse_work(told, str(go_work.parent))
+            if work is None:
+                raise UsageFailure(f"{show(os.fsencode(go_work))} cannot be understood", not_done="nothing was read")
+            return _Place(whole, tuple(Path(use) for use in work.uses), go_work, work)
+        if go_mod is not None:
+            return _Place(whole, (go_mod.parent,))
+        raise UsageFailure(
+            f"{show(os.fsencode(whole))} is in no module: there is no go.mod in it or above",
+            not_done="nothing was read",
+            hint="name the directory of a module, or use `go-cache-safeguard mod verify --whole-cache`",
+        )
 
     def gather(self, place: _Place, gathered: _Gathered) -> None:
         """Build list and go.sum files of a module or workspace."""
+        self.gather_sums(place, gathered)
         listed = self._build_list(place, gathered)
-        self._read_sums(_sum_files(place, listed.mains if listed else ()), gathered)
         if listed is None:
             gathered.notes.append("without a build list, the module versions that go.sum names were looked at instead")
             gathered.wanted += _named_by(gathered.sums)
@@ -275,14 +294,17 @@ class _Asking:
         for local in listed.local:
             text = "it is replaced by this directory, which no hash covers"
             gathered.say(local.path, Damage.NOT_COVERABLE, Outcome.WARN, text, file=local.directory)
+        for vendor in filter(_is_vendor, place.vendors):
+            text = "go builds from this directory, which is not compared"
+            gathered.say(str(vendor.parent), Damage.NOT_COVERABLE, Outcome.WARN, text, file="vendor")
 
     def gather_sums(self, place: _Place, gathered: _Gathered) -> None:
         """Only the go.sum files."""
-        mains: Sequence[str] = ()
+        self._read_sums([main / "go.sum" for main in place.mains], gathered)
         if place.go_work is not None:
-            told = self._run(("list", "-m", "-f", "{{.Dir}}"), place.directory).or_fail().stdout
-            mains = [os.fsdecode(line) for line in told.splitlines()]
-        self._read_sums(_sum_files(place, mains), gathered)
+            # It is there only if the modules' own files do not name everything.
+            work = place.go_work.with_name(f"{place.go_work.name}.sum")
+            self._read_sums([work] if work.exists() else [], gathered)
 
     def go_says(self, place: _Place, ours: Outcome, *, alone: bool) -> Verdict:
         """The real `go mod verify`."""
@@ -301,21 +323,25 @@ class _Asking:
             kind, outcome = (Damage.SUM_MISMATCH, Outcome.BLOCK) if damaged else (Damage.NO_BUILD_LIST, Outcome.UNKNOWN)
             gathered.say(str(place.directory), kind, outcome, f"go cannot compute the build list offline: {said}")
             return None
-        mains = [str(module.get("Dir", "")) for module in modules if module.get("Main")]
-        return make_build_list(modules, strongest([self._requires(Path(main), gathered) for main in mains]))
+        return make_build_list(modules, strongest([self._requires(main, gathered) for main in place.mains]))
 
     def _list(self, place: _Place) -> Ran:
-        """The build list. With a go.mod of ours and no go.sum beside it, neither is changed, and a wrong go.sum is no hindrance."""
-        if place.go_work is not None or place.go_mod is None:
-            return self._run(("list", "-m", "-json", "-mod=readonly", "all"), place.directory)
+        """The build list, from copies of go.mod or go.work without a go.sum: what go writes then is thrown away with them."""
         with tempfile.TemporaryDirectory(prefix="go-cache-safeguard-") as folder:
+            flags: tuple[str, ...] = ("-mod=mod", f"-modfile={folder}/go.mod")
+            extra: Mapping[str, str] = {}
             copy = Path(folder) / "go.mod"
-            copy.write_bytes(_content(place.go_mod))
+            if place.work is None:
+                copy.write_bytes(_content(place.mains[0] / "go.mod"))
+            else:
+                flags, extra = ("-mod=readonly",), {"GOWORK": f"{folder}/go.work"}
+                copy = Path(folder) / "go.work"
+                copy.write_text(place.work.text, "utf-8", "surrogateescape")
             owner = self._owner()
             if owner is not None and must_drop(owner[0]):
                 for path in (copy, copy.parent):
                     os.chown(path, *owner, follow_symlinks=False)
-            return self._run(("list", "-m", "-json", "-mod=mod", f"-modfile={copy}", "all"), place.directory)
+            return self._run(("list", "-m", "-json", *flags, "all"), place.directory, extra)
 
     def _requires(self, main: Path, gathered: _Gathered) -> Mapping[str, Need]:
         ran = self._run(("mod", "edit", "-json"), main)
@@ -348,11 +374,11 @@ class _Asking:
             return None  # no module cache: go runs as us, and finds nothing
         return found.st_uid, found.st_gid
 
-    def _run(self, args: Sequence[str], cwd: Path) -> Ran:
+    def _run(self, args: Sequence[str], cwd: Path, more: Mapping[str, str] | None = None) -> Ran:
         """Go with the rights of whom the module cache belongs to: it leaves lock files there."""
         owner = self._owner()
         go: Go = self._session.go if owner is None else self._session.go_for(*owner)
-        extra = {**_OFFLINE, "GOMODCACHE": str(self.modcache)}
+        extra = {**_OFFLINE, "GOMODCACHE": str(self.modcache), **(more or {})}
         if owner is not None and must_drop(owner[0]):
             extra |= {"GOENV": "off", "HOME": "/nonexistent"}  # ours may be closed to them
         return go.run(args, cwd=cwd, extra_env=extra)
@@ -372,12 +398,8 @@ def _path(text: object) -> Path | None:
     return Path(text) if isinstance(text, str) and text.startswith("/") and text != os.devnull else None
 
 
-def _sum_files(place: _Place, mains: Sequence[str]) -> list[Path]:
-    if place.go_work is None:
-        return [place.go_mod.with_name("go.sum")] if place.go_mod else []
-    # go.work.sum is there only if the modules' own files do not name everything.
-    work = place.go_work.with_name("go.work.sum")
-    return [*(Path(main) / "go.sum" for main in mains), *([work] if work.exists() else [])]
+def _is_vendor(path: Path) -> bool:
+    return (path / "modules.txt").exists()
 
 
 def _named_by(sums: Sequence[SumFile]) -> Iterator[Wanted]:

@@ -310,6 +310,7 @@ class _Look:
     hashed_bytes: int = 0
     trusted_files: int = 0
     read_entries: int = 0
+    remembered: set[bytes] = field(default_factory=set)
     stop: Event = field(default_factory=Event)
 
     def go(self) -> tuple[Inventory, list[Finding]]:
@@ -433,7 +434,11 @@ class _Look:
                 says = Entry(key, output, said, time_ns)
                 shard.actions.append(Action(key, size, mtime_ns, says, ino, ctime_ns, disk))
                 return
-        elif (row := known.outputs.get(name)) is not None and row[1:5] == marks:
+            self._list_new(fd, name, _stat_of(found), shard)
+            if shard.entries and entry[1:5] == marks and shard.entries[-1].entry == Entry(entry[0], *entry[5:]):
+                shard.entries.pop()  # it says what is remembered already
+            return
+        if (row := known.outputs.get(name)) is not None and row[1:5] == marks:
             key, ino, size, mtime_ns, ctime_ns, (kind, about), _hashed, _content_id = row
             disk, mode = found.st_blocks * 512, found.st_mode & _MODE
             same = Output(key, size, disk, mtime_ns, mode, False, kind, about, Shape.FILE, ino, ctime_ns)  # noqa: FBT003
@@ -524,6 +529,7 @@ class _Look:
             seals[key] = read.seal
         if (
             read.output.sound_shape
+            and key not in self.remembered
             and not _is_bad(read.seal)
             and self._settled(read.output.ino, read.mtime_ns, read.output.ctime_ns)
         ):

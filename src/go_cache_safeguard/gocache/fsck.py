@@ -117,7 +117,7 @@ class _Judge:
                 yield self._shape(output, actions)
                 continue
             seal = self.seals.get(key)
-            if seal is None and self._plainly_sound(output, actions):
+            if (seal is None or _is_whole(seal, output)) and self._plainly_sound(output, actions):
                 continue
             good = [action for action in actions if self._size_fits(action, output)]
             if good:
@@ -241,6 +241,10 @@ def _find(
 
 def _facts(output: Output) -> Facts:
     return output.kind, output.about
+
+
+def _is_whole(seal: Seal, output: Output) -> bool:
+    return seal.content is True and (output.about is None or seal.content_id is True)
 
 
 def is_damage(finding: Finding) -> bool:

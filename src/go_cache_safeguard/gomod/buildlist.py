@@ -1,6 +1,6 @@
 """Which module versions a build uses, and which of them only look so.
 
-Knows:     the answers of `go list -m -json all` and `go mod edit -json`, and what `replace` does to them.
+Knows:     the answers of `go list -m -json all`, `go mod edit -json` and `go work edit -json`, and what `replace` does to them.
 Called by: `flows.modules`.
 Never:     starts go.
 Source:    cmd/go/internal/modinfo/info.go `ModulePublic`; `go help mod edit`; read in go1.21.13 and go1.26.8. A replacement lies
@@ -10,6 +10,7 @@ Source:    cmd/go/internal/modinfo/info.go `ModulePublic`; `go help mod edit`; r
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from go_cache_safeguard.gomod.layout import Version, make_version
@@ -51,14 +52,25 @@ class BuildList:
         local: Not coverable.
         notes: One sentence for each replaced module.
         problems: What go could not find out, in its own words, and what is no module version.
-        mains: Directories of the main modules.
     """
 
     wanted: tuple[Wanted, ...]
     local: tuple[Local, ...]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
-    mains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A go.work file.
+
+    Attributes:
+        uses: Absolute directories of the modules in the workspace.
+        text: The same file with absolute paths, so that it means the same anywhere.
+    """
+
+    uses: tuple[str, ...]
+    text: str
 
 
 def parse_modules(data: bytes) -> tuple[Mapping[str, Any], ...] | None:
@@ -78,6 +90,33 @@ def parse_requires(data: bytes) -> Mapping[str, Need] | None:
         return None
 
 
+def parse_work(data: bytes, folder: str) -> Work | None:
+    """Read what `go work edit -json` prints; None if it is not that.
+
+    Args:
+        data: What was printed.
+        folder: Absolute directory of the go.work file.
+    """
+    try:
+        value = json.loads(data)
+        uses = tuple(str(PurePosixPath(folder, one["DiskPath"])) for one in value.get("Use") or ())
+        lines = [f"use {_quoted(use)}" for use in uses]
+        lines += [_replace_line(one["Old"], one["New"], folder) for one in value.get("Replace") or ()]
+        return Work(uses, "\n".join([*([f"go {value['Go']}"] if value.get("Go") else []), *lines, ""]))
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
+        return None
+
+
+def _replace_line(old: Mapping[str, str], new: Mapping[str, str], folder: str) -> str:
+    version = new.get("Version", "")
+    path = new["Path"] if version else str(PurePosixPath(folder, new["Path"]))
+    return f"replace {_quoted(old['Path'])} {old.get('Version', '')} => {_quoted(path)} {version}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def strongest(requires: Sequence[Mapping[str, Need]]) -> Mapping[str, Need]:
     """What several modules of a workspace require together: direct, if one of them says so."""
     merged: dict[str, Need] = {}
@@ -94,10 +133,9 @@ def make_build_list(modules: Sequence[Mapping[str, Any]], requires: Mapping[str,
         modules: See `parse_modules`.
         requires: See `parse_requires`.
     """
-    wanted, local, notes, problems, mains = [], [], [], [], []
+    wanted, local, notes, problems = [], [], [], []
     for module in modules:
         if module.get("Main"):
-            mains.append(_text(module, "Dir"))
             continue
         used = module.get("Replace") or module
         name = f"{_shown(module, 'Path')}@{_shown(module, 'Version')}"
@@ -113,7 +151,7 @@ def make_build_list(modules: Sequence[Mapping[str, Any]], requires: Mapping[str,
             problems.append(f"{name} is not a module version")
         else:
             wanted.append(Wanted(version, requires.get(_text(module, "Path"), Need.GRAPH)))
-    return BuildList(tuple(wanted), tuple(local), tuple(notes), tuple(problems), tuple(mains))
+    return BuildList(tuple(wanted), tuple(local), tuple(notes), tuple(problems))
 
 
 def _objects(text: str) -> Iterator[Mapping[str, Any]]:

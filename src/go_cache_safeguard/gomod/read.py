@@ -16,20 +16,19 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from io import BufferedReader, FileIO
+from typing import IO
 
 from go_cache_safeguard.gomod.dirhash import hash_go_mod
 from go_cache_safeguard.gomod.layout import DOWNLOADS, Version, is_tree, parse_download, parse_tree
 from go_cache_safeguard.gomod.sumfile import parse_ziphash
 from go_cache_safeguard.gomod.verify import Absent, Broken, Content, Copy, Odd, Unreadable, show
+from go_cache_safeguard.gomod.zipend import TAIL, fault_of_end
 from go_cache_safeguard.tree.root import open_below
 
 MAX_ZIP = 500 << 20
 """bytes: Go accepts neither a larger zip nor one that holds more."""
 MAX_GO_MOD = 16 << 20
 """bytes: Go accepts no larger go.mod file. `.mod` and `.ziphash` are read up to this."""
-_MAX_LISTING = 64 << 20
-"""bytes: the list of a zip's files, which is held in memory. That of 500,000 files is about as large."""
 _CHUNK = 256 << 10
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _DIRECTORY = _FILE | os.O_DIRECTORY
@@ -117,7 +116,9 @@ def _read_zip(root: int, version: Version) -> Content | Absent | Unreadable | Br
         with _opened(root, version.download(".zip")) as (fd, size):
             if size > MAX_ZIP:
                 return Broken(f"it is larger than the {MAX_ZIP >> 20} MiB that go accepts")
-            with _Bounded(FileIO(fd, closefd=False)) as file:
+            if fault := fault_of_end(os.pread(fd, TAIL, max(0, size - TAIL)), size):
+                return Broken(fault)
+            with os.fdopen(fd, "rb", closefd=False) as file:
                 return _hash_zip(file, f"{version}/".encode())
     except OSError as error:
         return _no_file(error)
@@ -125,16 +126,7 @@ def _read_zip(root: int, version: Version) -> Content | Absent | Unreadable | Br
         return Broken(f"it is no sound zip: {show(str(fault).encode('utf-8', 'backslashreplace'))}")
 
 
-class _Bounded(BufferedReader):
-    """A zip whose list of files cannot fill the memory: zipfile reads it in one piece, of a size that the zip itself claims."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > _MAX_LISTING:
-            raise zipfile.BadZipFile("its list of files is too large")
-        return super().read(size)
-
-
-def _hash_zip(file: BufferedReader, prefix: bytes) -> Content | Broken:
+def _hash_zip(file: IO[bytes], prefix: bytes) -> Content | Broken:
     files: dict[bytes, bytes] = {}
     odd: list[Odd] = []
     total = 0
@@ -261,7 +253,7 @@ def _read_small(root: int, name: str) -> bytes | Absent | Unreadable:
         with _opened(root, name) as (fd, size):
             if size > MAX_GO_MOD:
                 return Unreadable(f"it is larger than {MAX_GO_MOD >> 20} MiB")
-            with FileIO(fd, closefd=False) as file:
+            with os.fdopen(fd, "rb", closefd=False) as file:
                 return file.read(MAX_GO_MOD)
     except OSError as error:
         return _no_file(error)

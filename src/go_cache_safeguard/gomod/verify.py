@@ -85,7 +85,7 @@ class Finding:
     def line(self) -> str:
         """For example `edited-file example.com/m@v1.0.0 m.go: it is not what the zip holds`."""
         name = f"{self.module}@{self.version}" if self.version else self.module
-        return f"{self.damage} {name} {self.file}: {self.text}"
+        return f"{self.damage} {name}{' ' if self.file else ''}{self.file}: {self.text}"
 
     def as_value(self) -> dict[str, Value]:
         """For `--json`."""
@@ -415,7 +415,7 @@ def judge(findings: Sequence[Finding], totals: Totals, notes: Sequence[str] = ()
     return Verdict(
         check=CHECK.id,
         outcome=ranked[0].outcome,
-        summary=f"{len(ranked)} findings in {len(modules)} modules: {', '.join(kinds)}",
+        summary=f"findings: {len(ranked)}, in modules: {len(modules)}; {', '.join(kinds)}",
         evidence=(*(finding.line() for finding in ranked[:_SHOWN]), *more, looked, *notes),
         remedy=tuple(dict.fromkeys(_REMEDY[finding.damage] for finding in ranked if finding.damage in _REMEDY)),
     )

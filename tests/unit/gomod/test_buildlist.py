@@ -7,9 +7,11 @@ import pytest
 from go_cache_safeguard.gomod.buildlist import (
     Local,
     Wanted,
+    Work,
     make_build_list,
     parse_modules,
     parse_requires,
+    parse_work,
     strongest,
 )
 from go_cache_safeguard.gomod.layout import Version
@@ -39,7 +41,6 @@ def test_replacements_are_followed_and_what_cannot_be_known_is_told() -> None:
         "d@v1.0.0 is replaced by ../\\x1bd, a directory: the original is not used",
     )
     assert found.problems == ("e@v1.0.0: not here", "../f@v1.0.0 is not a module version")
-    assert found.mains == ("/m",)
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b"{} x", b"[" * 100_000])
@@ -60,6 +61,30 @@ def test_requirements_are_read() -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b'{"Require": [1]}', b'{"Require": [{}]}', b'{"Require": 7}'])
 def test_what_is_no_go_mod_requires_nothing_that_we_would_know_of(data: bytes) -> None:
     assert parse_requires(data) is None
+
+
+def test_a_workspace_means_the_same_elsewhere() -> None:
+    replaced = [
+        {"Old": {"Path": "a"}, "New": {"Path": "./a b"}},
+        {"Old": {"Path": "b", "Version": "v1.0.0"}, "New": {"Path": "c", "Version": "v2.0.0"}},
+    ]
+    value = {"Go": "1.21", "Use": [{"DiskPath": "./m"}, {"DiskPath": "/other"}], "Replace": replaced}
+    found = parse_work(json.dumps(value).encode(), "/w")
+    assert found is not None
+    assert found.uses == ("/w/m", "/other")
+    assert found.text.splitlines() == [
+        "go 1.21",
+        'use "/w/m"',
+        'use "/other"',
+        'replace "a"  => "/w/a b" ',
+        'replace "b" v1.0.0 => "c" v2.0.0',
+    ]
+    assert parse_work(b"{}", "/w") == Work((), "")
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"Use": [{}]}', b'{"Use": [], "Replace": [7]}'])
+def test_what_is_no_workspace_is_refused(data: bytes) -> None:
+    assert parse_work(data, "/w") is None
 
 
 def test_in_a_workspace_the_strongest_requirement_counts() -> None:

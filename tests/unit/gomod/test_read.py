@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from go_cache_safeguard.gomod import read
 from go_cache_safeguard.gomod.dirhash import hash1, hash_go_mod
 from go_cache_safeguard.gomod.layout import Version
 from go_cache_safeguard.gomod.read import list_versions, read_copy
@@ -56,9 +55,9 @@ class Cache:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Iterator[Cache]:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     yield Cache(tmp_path / "mod")
-    assert len(os.listdir("/proc/self/fd")) == before, "a descriptor was left open"
+    assert len(list(Path("/proc/self/fd").iterdir())) == before, "a descriptor was left open"
 
 
 def odd(content: object) -> list[tuple[str, str]]:
@@ -172,11 +171,15 @@ def test_a_zip_that_is_none_is_broken(cache: Cache, spoil: Callable[[bytearray],
     assert isinstance(cache.read().zip, Broken)
 
 
-def test_a_listing_that_would_fill_the_memory_is_not_read(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "_MAX_LISTING", 100)
+def test_a_zip_that_go_would_read_otherwise_is_broken(cache: Cache) -> None:
+    """Go shifts no offset if a list of files lies where the end record says; zipfile always does."""
+    sound = cache.zip.read_bytes()
+    cache.zip.write_bytes(b"#!/bin/sh\n" + sound)
     found = cache.read().zip
     assert isinstance(found, Broken)
-    assert "too large" in found.why
+    assert "not where its end record says" in found.why
+    cache.zip.write_bytes(sound + b"more")
+    assert isinstance(cache.read().zip, Broken)
 
 
 def test_a_zip_that_is_too_large_is_not_opened(cache: Cache) -> None:
