@@ -8,7 +8,6 @@ import ctypes
 import itertools
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -89,13 +88,6 @@ def contents_below(base: Path, victim: Path) -> set[bytes]:
     """The content of every file that is not the victim's, wherever the attacker carried it: each entry's is another."""
     files = (path for path in base.rglob("*") if victim not in path.parents)
     return {path.read_bytes() for path in files if path.is_file() and not path.is_symlink()}
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A directory on tmpfs: every test here makes hundreds of caches, and neither links nor kills ask what a disk does."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        yield Path(directory)
 
 
 @pytest.mark.crash

@@ -5,16 +5,12 @@ each planned entry in exactly one place, a whole journal, every operation at an 
 second one, no lock, and every byte back after an undo.
 """
 
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crash.story_driver import LIMIT
+from killing import PRIVATE, run_killed
 
 DRIVER = Path(__file__).with_name("story_driver.py")
 
@@ -46,29 +42,8 @@ CALLS = {
 }
 
 
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A directory on tmpfs: each test here makes hundreds of caches, and no kill asks what a disk does."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        yield Path(directory)
-
-
 @pytest.mark.crash
 @pytest.mark.root
 @pytest.mark.parametrize(("act", "call"), [(act, call) for act, calls in CALLS.items() for call in calls])
 def test_killed_at_every_call_the_story_still_comes_to_a_good_end(act: str, call: str, memory: Path) -> None:
-    paths = os.pathsep.join(path for path in sys.path if path)
-    done = subprocess.run(
-        [
-            *("unshare", "--fork", "--pid", "--mount-proc"),
-            *("strace", "-f", "-qq", "-o", "/dev/null"),
-            *("-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={LIMIT}"),
-            *(sys.executable, DRIVER, act, call, memory),
-        ],
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 1, "this story makes no such call: the table is wrong"
+    run_killed(DRIVER, act, call, memory, limit=LIMIT, within=PRIVATE)

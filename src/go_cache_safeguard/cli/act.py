@@ -98,8 +98,8 @@ def plan(
     state_dir: options.StateDir = None,
 ) -> None:
     """Say exactly what would go, and why. Touches nothing."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.plan import make_plan, write_plan  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.plan import make_plan, write_plan
 
     wanted = _wanted(
         everything=everything,
@@ -155,10 +155,10 @@ def clean(
     state_dir: options.StateDir = None,
 ) -> None:
     """Check, plan, decide, move to quarantine, prove. Undo is instant; `purge` deletes later."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.checks import run_checks  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.clean import clean as run_clean  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.clean import resume  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.checks import run_checks
+    from go_cache_safeguard.flows.clean import clean as run_clean
+    from go_cache_safeguard.flows.clean import resume
 
     wanted = _wanted(
         everything=everything,
@@ -204,8 +204,8 @@ def undo(
     state_dir: options.StateDir = None,
 ) -> None:
     """Put back everything that an operation moved; newer entries of the cache are kept."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.undo import undo as run_undo  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.undo import undo as run_undo
 
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
     undone = run_undo(session, op, _manner(session, None, proof, prove).prover)
@@ -233,8 +233,8 @@ def recover(
     state_dir: options.StateDir = None,
 ) -> None:
     """After a crash: finish or undo whatever was under way. Safe to run at any time, and again."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.recover import recover as run_recover  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.recover import recover as run_recover
 
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
     manner = _manner(session, wait, proof, None)
@@ -262,9 +262,9 @@ def purge(
     state_dir: options.StateDir = None,
 ) -> None:
     """Really delete quarantine whose retention has ended. With OP: at once, after you type its digest."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.purge import purge as run_purge  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.purge import stored  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.purge import purge as run_purge
+    from go_cache_safeguard.flows.purge import stored
 
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
     per_second = session.config.count("quarantine.purge_rate") if rate is None else rate
@@ -296,8 +296,8 @@ def purge(
 
 
 def _confirm_purge(op: str, digest: str, size: int) -> None:
-    from go_cache_safeguard.approval.token import digest_matches  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.cli.operations import ask_digest  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.approval.token import digest_matches
+    from go_cache_safeguard.cli.operations import ask_digest
 
     if not digest_matches(ask_digest(digest, size, op), digest):
         raise UsageFailure("not confirmed", not_done="nothing was deleted")
@@ -315,7 +315,7 @@ def _wanted(
     kind: list[str] | None,
     orphans: bool,
 ) -> "Wanted":
-    from go_cache_safeguard.flows.plan import Wanted  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.plan import Wanted
 
     typed = {
         "--all": everything,
@@ -351,8 +351,8 @@ def _wanted(
 
 
 def _manner(session: "Session", wait: str | None, proof: str | None, prove: list[str] | None) -> "Manner":
-    from go_cache_safeguard.flows.prove import prover_for  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.remove import Manner  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.prove import prover_for
+    from go_cache_safeguard.flows.remove import Manner
 
     chosen = proof or session.config.choice("clean.proof")
     if chosen not in {"canary", "none"}:
@@ -371,8 +371,8 @@ def _check_ids(text: str | None) -> tuple[str, ...] | None:
 
 
 def _planned(session: "Session", what: str | None, wanted: "Wanted", gocache: Path | None) -> "Plan":
-    from go_cache_safeguard.core.plan import parse_plan  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.plan import make_plan  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.core.plan import parse_plan
+    from go_cache_safeguard.flows.plan import make_plan
 
     if what is None:
         made, _ = make_plan(session, session.gocache(gocache), wanted)
@@ -419,7 +419,7 @@ def show_plan(screen: "Screen", made: "Plan") -> None:
 
 def _asking(screen: "Screen") -> "Confirm":
     def confirm(asked: "Asked") -> str:
-        from go_cache_safeguard.cli.operations import ask_digest  # noqa: PLC0415 - loaded where used
+        from go_cache_safeguard.cli.operations import ask_digest
 
         show_plan(screen, asked.plan)
         for verdict in asked.verdicts:
@@ -432,8 +432,8 @@ def _asking(screen: "Screen") -> "Confirm":
 
 
 def _tell_dry_run(session: "Session", screen: "Screen", made: "Plan", verdicts: Any) -> None:
-    from go_cache_safeguard.core.decision import Allow, Hold  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.core.policy import decide  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.core.decision import Allow, Hold
+    from go_cache_safeguard.core.policy import decide
 
     decision = decide(session.config.policy(), verdicts, removing=made.total, of=made.whole)
     word = "allow" if isinstance(decision, Allow) else "hold" if isinstance(decision, Hold) else "refuse"

@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from go_cache_safeguard import __version__
-from go_cache_safeguard.cli import act, audit, config_show, doctor, look, operations
+from go_cache_safeguard.cli import act, audit, config_show, doctor, look, mod, operations
 from go_cache_safeguard.core.errors import ExitCode, Failure
 
 _EPILOG = (
@@ -51,6 +51,7 @@ def _root(
 look.register(app)
 act.register(app)
 doctor.register(app)
+app.add_typer(mod.app, name="mod")
 app.add_typer(operations.app, name="ops")
 app.add_typer(audit.app, name="audit")
 app.add_typer(config_show.app, name="config")
@@ -84,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()
         return 141
     except Exception as error:  # noqa: BLE001 - the top of the process: a report instead of a traceback
-        from go_cache_safeguard.cli.report import write_report  # noqa: PLC0415 - only when something broke
+        from go_cache_safeguard.cli.report import write_report
 
         write_report(error, arguments)
         return ExitCode.BUG

@@ -26,7 +26,7 @@ def log(
     op: Annotated[str | None, typer.Option("--op", metavar="OP", help="Only records of this operation.")] = None,
 ) -> None:
     """Print the journal's records, oldest first."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
 
     session = options.session(state_dir=state_dir, json=json)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
@@ -49,7 +49,7 @@ def log(
 @app.command()
 def verify(*, json: options.Json = False, state_dir: options.StateDir = None) -> None:
     """Check every record, the chain and the head: any edit, deletion, insertion or reordering is named."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
 
     session = options.session(state_dir=state_dir, json=json)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))

@@ -15,7 +15,7 @@ app = typer.Typer(help="Settings and where they come from.", no_args_is_help=Tru
 @app.command()
 def show(*, json: options.Json = False, settings: options.Settings = None, state_dir: options.StateDir = None) -> None:
     """Show every setting with its value and its origin."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
 
     session = options.session(settings=settings, state_dir=state_dir, json=json)
     config = session.config

@@ -33,8 +33,8 @@ def doctor(
     state_dir: options.StateDir = None,
 ) -> None:
     """Look at go, cache, state and journal, and say what would stop this program."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.doctor import examine  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.doctor import examine
 
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
     verdicts = examine(session, gocache)

@@ -43,9 +43,9 @@ def status(
     state_dir: options.StateDir = None,
 ) -> None:
     """What caches are here, how large, what is known to be wrong, what could be had back."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.inspect import status as look  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.plan import installed_toolchains  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.inspect import status as look
+    from go_cache_safeguard.flows.plan import installed_toolchains
 
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
     path = session.gocache(gocache)
@@ -72,8 +72,8 @@ def check(
     state_dir: options.StateDir = None,
 ) -> None:
     """Ask the checks that stand before any removal; the exit code says the worst verdict."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.checks import run_checks  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.checks import run_checks
 
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
     path = _existing(session, gocache)
@@ -106,11 +106,11 @@ def fsck(
 
     Files whose size, times and inode are those of an earlier good hash are trusted; --all trusts nothing.
     """
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.checks import run_checks  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.inspect import Effort  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.inspect import fsck as run_fsck  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.gocache.disk import Level  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.checks import run_checks
+    from go_cache_safeguard.flows.inspect import Effort
+    from go_cache_safeguard.flows.inspect import fsck as run_fsck
+    from go_cache_safeguard.gocache.disk import Level
 
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
     path = _existing(session, gocache)
@@ -132,7 +132,7 @@ def fsck(
 
 
 def _existing(session: "Session", given: Path | None) -> Path:
-    from go_cache_safeguard.flows.session import NoTarget  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.session import NoTarget
 
     path = session.gocache(given)
     if not path.exists():
@@ -145,19 +145,19 @@ def _existing(session: "Session", given: Path | None) -> Path:
 
 
 def _integrity(inspection: "Inspection") -> "Verdict":
-    from go_cache_safeguard.flows.checks import integrity_facts  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.gocache.checks import integrity  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.checks import integrity_facts
+    from go_cache_safeguard.gocache.checks import integrity
 
     return integrity.judge(integrity_facts(inspection))
 
 
 def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspection") -> None:
-    from go_cache_safeguard.cli.act import tell_receipt  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.checks import run_checks  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.clean import clean  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.remove import Manner  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.repair import repair_plan  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.tree.root import open_root  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.act import tell_receipt
+    from go_cache_safeguard.flows.checks import run_checks
+    from go_cache_safeguard.flows.clean import clean
+    from go_cache_safeguard.flows.remove import Manner
+    from go_cache_safeguard.flows.repair import repair_plan
+    from go_cache_safeguard.tree.root import open_root
 
     with open_root(path) as root:
         plan = repair_plan(session, root, inspection.inventory, inspection.findings)
@@ -202,8 +202,8 @@ def _fsck_value(path: Path, inspection: "Inspection") -> dict[str, object]:
 
 
 def _tell_fsck(screen: "Screen", path: Path, inspection: "Inspection") -> None:
-    from go_cache_safeguard.flows.checks import name_damage  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.gocache.fsck import is_damage  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.checks import name_damage
+    from go_cache_safeguard.gocache.fsck import is_damage
 
     inventory = inspection.inventory
     rate = f", {format_size(int(inspection.hashed_bytes / inspection.seconds))}/s" if inspection.hashed_bytes else ""
@@ -290,8 +290,8 @@ def _tell_status(screen: "Screen", found: "Status") -> None:
 
 
 def _tell_cache(screen: "Screen", found: "Status") -> None:
-    from go_cache_safeguard.flows.checks import name_damage  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.gocache.fsck import is_damage  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.checks import name_damage
+    from go_cache_safeguard.gocache.fsck import is_damage
 
     inspection, summary = found.inspection, found.summary
     if inspection is None or summary is None:

@@ -55,8 +55,8 @@ def verify(
 
     `go mod verify` never compares with go.sum; what it says is shown beside. Nothing is fetched, nothing is changed.
     """
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.modules import verify_cache, verify_module  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.modules import verify_cache, verify_module
 
     if whole_cache and directory is not None:
         raise UsageFailure(

@@ -37,8 +37,8 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="Also those that have ended.")] = False,
 ) -> None:
     """List operations that wait for somebody or something; `--all` for every one."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.core.lifecycle import TRANSITIONS  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.core.lifecycle import TRANSITIONS
 
     session = options.session(state_dir=state_dir, json=json)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
@@ -63,7 +63,7 @@ def show(
     state_dir: options.StateDir = None,
 ) -> None:
     """Show one operation: its plan, verdicts, decision, receipt, and the way it took."""
-    from go_cache_safeguard.cli.screen import Screen  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.screen import Screen
 
     session = options.session(state_dir=state_dir, json=json)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
@@ -86,7 +86,7 @@ def approve(
     state_dir: options.StateDir = None,
 ) -> None:
     """Approve a held operation by typing the digest of its plan; `clean OP` then executes it."""
-    from go_cache_safeguard.flows.approve import approve_by_digest, approve_by_token  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.approve import approve_by_digest, approve_by_token
 
     session = options.session(state_dir=state_dir)
     with session.journal() as journal:
@@ -107,7 +107,7 @@ def reject(
     state_dir: options.StateDir = None,
 ) -> None:
     """Reject a held operation, for ever."""
-    from go_cache_safeguard.flows.approve import reject as say_no  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.approve import reject as say_no
 
     session = options.session(state_dir=state_dir)
     with session.journal() as journal:
@@ -124,7 +124,7 @@ def token(
     state_dir: options.StateDir = None,
 ) -> None:
     """Mint a token with which a job can approve this one operation once, in your name."""
-    from go_cache_safeguard.flows.approve import mint_token  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.flows.approve import mint_token
 
     session = options.session(state_dir=state_dir)
     lifetime_s = options.duration(expires, "--expires") or 0
@@ -139,7 +139,7 @@ def ask_digest(digest: str, size: int, op: str) -> str:
     Raises:
         UsageFailure: There is no terminal to ask at.
     """
-    from go_cache_safeguard.core.size import format_size  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.core.size import format_size
 
     if not sys.stdin.isatty():
         raise UsageFailure(
@@ -166,7 +166,7 @@ def as_value(operation: "Operation") -> dict[str, Any]:
 
 
 def _row(operation: "Operation") -> tuple[str, ...]:
-    from go_cache_safeguard.core.size import format_size  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.core.size import format_size
 
     data = operation.data
     size = format_size(int(data.get("bytes", 0)))
@@ -181,7 +181,7 @@ def _row(operation: "Operation") -> tuple[str, ...]:
 
 
 def _show(screen: Any, operation: "Operation") -> None:
-    from go_cache_safeguard.core.size import format_size  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.core.size import format_size
 
     data = operation.data
     screen.line(f"{operation.id}  {operation.state}", "bold")

@@ -46,8 +46,8 @@ def session(
     Raises:
         typer.BadParameter: A `--set` is not KEY=VALUE.
     """
-    from go_cache_safeguard.cli.progress import progress_for  # noqa: PLC0415 - loaded where used
-    from go_cache_safeguard.flows.session import open_session  # noqa: PLC0415 - loaded where used
+    from go_cache_safeguard.cli.progress import progress_for
+    from go_cache_safeguard.flows.session import open_session
 
     arguments: dict[str, str] = {}
     for text in settings or []:

@@ -37,7 +37,7 @@ class OnTerminal:
             self._stop()
             return
         if self._status is None:
-            from rich.console import Console  # noqa: PLC0415 - only on a terminal
+            from rich.console import Console
 
             self._console = Console(stderr=True)
             self._status = self._console.status(name)

@@ -26,7 +26,7 @@ class Screen:
         self.as_json = as_json
         self._color = color
         if not as_json:
-            from rich.console import Console  # noqa: PLC0415 - 50 ms that JSON does not need
+            from rich.console import Console
 
             force = {"always": True, "never": False}.get(color)
             self._console = Console(
@@ -55,8 +55,8 @@ class Screen:
             rows: Cells as text.
             right: Which columns are aligned to the right.
         """
-        from rich.table import Table  # noqa: PLC0415 - loaded where used
-        from rich.text import Text  # noqa: PLC0415 - loaded where used
+        from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
         for at, name in enumerate(columns):
@@ -67,7 +67,7 @@ class Screen:
 
     def verdict(self, verdict: Verdict) -> None:
         """Print one check's answer with evidence and remedy."""
-        from rich.text import Text  # noqa: PLC0415 - loaded where used
+        from rich.text import Text
 
         head = Text(f"{verdict.outcome:<8}", style=_COLOR[verdict.outcome])
         self._console.print(head.append(f"{verdict.check:<17}", style="bold").append(verdict.summary, style="default"))
