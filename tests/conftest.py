@@ -1,11 +1,16 @@
 """Fixtures for tests that need a real Go toolchain and a real cache."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gocaches import OWN, PINNED, GoCache, Toolchain, copy_cache, find_toolchain, make_warm
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs like this, and children inherit it: Ctrl-C would then reach no test and no program of ours.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=[*PINNED, OWN])

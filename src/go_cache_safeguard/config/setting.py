@@ -164,7 +164,7 @@ SETTINGS = (
         "approval.self",
         Kind.CHOICE,
         "single-user",
-        "Whether the requester may approve alone: never, always, or only when the machine has no other login account.",
+        "Whether the requester may approve alone: never, always, or only when nobody but them and root can log in here.",
         ("never", "single-user", "always"),
     ),
     Setting(

@@ -104,7 +104,9 @@ def test_the_rule_always_lets_one_person_do_both() -> None:
         (["uid:1000(renamed)"], True),
         ([ALICE, "uid:1000(second-name)"], True),
         ([ALICE, BOB], False),
-        ([ROOT, ALICE], False),
+        ([ROOT, ALICE], True),
+        ([ROOT, ALICE, BOB], False),
+        ([ROOT], False),
         ([BOB], False),
         ([ALICE, ""], False),
         ([ALICE, "alice"], False),
@@ -113,6 +115,12 @@ def test_the_rule_always_lets_one_person_do_both() -> None:
 )
 def test_a_single_user_is_one_whom_nobody_shares_the_machine_with(accounts: list[str], *, allowed: bool) -> None:
     answer = may_approve(ALICE, ALICE, rule=SelfApproval.SINGLE_USER, accounts=accounts)
+    assert isinstance(answer, Allowed) is allowed
+
+
+@pytest.mark.parametrize(("accounts", "allowed"), [([ROOT], True), ([ROOT, ALICE], False), ([ALICE], False)])
+def test_root_answers_to_every_other_account(accounts: list[str], *, allowed: bool) -> None:
+    answer = may_approve(ROOT, ROOT, rule=SelfApproval.SINGLE_USER, accounts=accounts)
     assert isinstance(answer, Allowed) is allowed
 
 
