@@ -15,7 +15,7 @@ import pytest
 from go_cache_safeguard.core.verdict import Outcome
 from go_cache_safeguard.gocache.classify import Kind
 from go_cache_safeguard.gocache.damage import Effect, Finding, Wrong
-from go_cache_safeguard.gocache.disk import Inspection, Level, identify_at, inspect
+from go_cache_safeguard.gocache.disk import Inspection, Level, identify_at, inspect, named_outputs
 from go_cache_safeguard.gocache.entry import Entry
 from go_cache_safeguard.gocache.inventory import Shape
 from go_cache_safeguard.gocache.layout import IsCache
@@ -465,3 +465,13 @@ def test_a_live_build_gives_no_false_alarm(toolchain: Toolchain, tmp_path: Path)
     entries = [action.entry for action in look(cache.root).inventory.actions.values()]
     assert entries
     assert all(isinstance(entry, Entry) for entry in entries)
+
+
+def test_named_outputs_are_those_that_the_inventory_says_entries_name(fresh_cache: GoCache) -> None:
+    broken = min(fresh_cache.root.glob("??/*-a"))
+    broken.write_bytes(b"v1 nonsense")
+    fd = os.open(fresh_cache.root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert named_outputs(fd) == set(look(fresh_cache.root, Level.STATUS).inventory.references)
+    finally:
+        os.close(fd)

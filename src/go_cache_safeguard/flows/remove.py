@@ -23,7 +23,7 @@ from go_cache_safeguard.flows.interrupt import stoppable
 from go_cache_safeguard.flows.prove import Proof, Prover
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.site import Site, open_site
-from go_cache_safeguard.gocache.disk import scan
+from go_cache_safeguard.gocache.disk import named_outputs
 from go_cache_safeguard.gocache.layout import output_name
 from go_cache_safeguard.gocache.select import split
 from go_cache_safeguard.gotool.processes import GoProcess, ProcessScan, scan_go_processes, wait_for
@@ -205,9 +205,7 @@ class _Removal:
 
     def _named(self) -> set[str]:
         """Names of all outputs that an entry names now."""
-        root = self.site.root
-        now = scan(root.fd, index_path=self.site.session.index_path(root.path), now_ns=time.time_ns())
-        return {output_name(output) for output in now.references}
+        return {output_name(output) for output in named_outputs(self.site.root.fd)}
 
     def _quiet(self, deadline: float) -> bool:
         """Wait until no go command uses the cache, within bounds."""

@@ -213,16 +213,25 @@ def identify_at(root_fd: int) -> Identity:
     return identify(top, _small(root_fd, README), shards, has_entry=shards == 256 and _has_entry(root_fd))
 
 
-def scan(root_fd: int, *, index_path: Path | None = None, now_ns: int, progress: Progress | None = None) -> Inventory:
-    """List a cache and say what everything in it is, without hashing.
-
-    Args:
-        root_fd: The open root.
-        index_path: Where to remember; None to remember nothing.
-        now_ns: The time, in nanoseconds since 1970-01-01 UTC.
-        progress: Told how far it is.
-    """
-    return inspect(root_fd, index_path=index_path, level=Level.STATUS, now_ns=now_ns, progress=progress).inventory
+def named_outputs(root_fd: int) -> set[bytes]:
+    """Ids of all outputs that a sound index entry names at this moment: every entry is read, nothing is remembered or believed."""
+    named: set[bytes] = set()
+    for shard in SHARDS:
+        try:
+            fd = os.open(shard, _LIST, dir_fd=root_fd)
+        except FileNotFoundError:
+            continue
+        try:
+            with os.scandir(fd) as items:
+                names = [item.name for item in items if item.name.endswith("-a")]
+            for name in names:
+                parsed = parse_file(shard, name)
+                entry = parse_entry(_read_entry(fd, name) or b"", parsed[0]) if parsed is not None else None
+                if isinstance(entry, Entry):
+                    named.add(entry.output)
+        finally:
+            os.close(fd)
+    return named
 
 
 def inspect(

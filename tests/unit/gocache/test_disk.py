@@ -11,7 +11,7 @@ import pytest
 
 from go_cache_safeguard.gocache.classify import Kind
 from go_cache_safeguard.gocache.damage import Wrong
-from go_cache_safeguard.gocache.disk import Inspection, Level, identify_at, inspect, scan
+from go_cache_safeguard.gocache.disk import Inspection, Level, identify_at, inspect
 from go_cache_safeguard.gocache.index import IndexState
 from go_cache_safeguard.gocache.layout import SHARDS, IsCache, NotACache, action_name, output_name
 
@@ -70,7 +70,7 @@ def test_what_is_there_is_listed(root: Path) -> None:
     (root / "fuzz" / "pkg").mkdir(parents=True)
     (root / "fuzz" / "pkg" / "input").write_text("12345")
     with opened(root) as fd:
-        inventory = scan(fd, now_ns=LATER_NS)
+        inventory = inspect(fd, index_path=None, level=Level.STATUS, now_ns=LATER_NS).inventory
         assert identify_at(fd) == IsCache(empty=False, missing_shards=0, readme=True)
     found = root.stat()
     (output,) = inventory.outputs.values()
