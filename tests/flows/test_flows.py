@@ -236,3 +236,14 @@ def test_a_cache_that_is_gone_or_another_one_is_not_entered(session: Session, ca
         make_plan(session, cache.root / "nowhere", Wanted(everything=True))
     assert caught.value.id == "no-target"
     assert os.path.lexists(cache.root)
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "wait_s"),
+    [({}, {}, 30), ({"CI": "true"}, {}, 0), ({"CI": "false"}, {}, 30), ({"CI": "true"}, {"clean.wait": "7s"}, 7)],
+)
+def test_a_ci_job_waits_for_nobody_unless_it_was_told_to(
+    tmp_path: Path, environ: dict[str, str], settings: dict[str, str], wait_s: int
+) -> None:
+    config = load_config(environ=environ, cwd=tmp_path, home=tmp_path, arguments=settings, system=tmp_path / "none")
+    assert Session(config, environ, tmp_path).default_wait_s == wait_s

@@ -359,7 +359,7 @@ def _manner(session: "Session", wait: str | None, proof: str | None, prove: list
         raise typer.BadParameter(f"{chosen!r} is neither canary nor none", param_hint="--proof")
     wait_s = options.duration(wait, "--wait")
     return Manner(
-        wait_s=session.config.seconds("clean.wait") if wait_s is None else wait_s,
+        wait_s=session.default_wait_s if wait_s is None else wait_s,
         prover=prover_for(canary=chosen == "canary", packages=tuple(prove or ())),
     )
 

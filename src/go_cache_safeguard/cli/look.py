@@ -166,7 +166,7 @@ def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspe
             screen.line("nothing to repair")
         return
     # The integrity check would only say again why we are here.
-    manner = Manner(wait_s=session.config.seconds("clean.wait"), prover=None)
+    manner = Manner(wait_s=session.default_wait_s, prover=None)
     tell_receipt(screen, clean(session, plan, lambda: run_checks(session, path, ("permissions",)), manner, None))
 
 

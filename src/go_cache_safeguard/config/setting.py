@@ -201,7 +201,7 @@ SETTINGS = (
         "clean.wait",
         Kind.DURATION,
         "30s",
-        "How long outputs wait for running builds after their index entries were moved away.",
+        "How long outputs wait for running builds after their index entries were moved away; by default not at all where CI is set.",
     ),
     Setting(
         "clean.proof",

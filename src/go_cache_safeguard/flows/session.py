@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from go_cache_safeguard import __version__
 from go_cache_safeguard.approval.eyes import login_accounts, principal
 from go_cache_safeguard.config.files import load_config
+from go_cache_safeguard.config.layer import Place
 from go_cache_safeguard.config.resolve import Config
 from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.core.operation import operation_id
@@ -116,6 +117,14 @@ class Session:
     def go_env(self) -> "GoEnv":
         """What `go env` says."""
         return self.go.env()
+
+    @property
+    def default_wait_s(self) -> int:
+        """How long outputs wait for running go commands, in seconds: in a CI job not at all, unless somebody set it."""
+        in_ci = self.environ.get("CI", "").lower() not in {"", "0", "false"}
+        if in_ci and self.config.origin("clean.wait").layer is Place.DEFAULT:
+            return 0
+        return self.config.seconds("clean.wait")
 
     def gocache(self, given: Path | None = None) -> Path:
         """The build cache to work on, resolved.
