@@ -5,6 +5,7 @@
 Without an argument a cache is built in a scratch folder with the newest toolchain in .toolchains.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -66,8 +67,6 @@ def build_cache(root: Path, environ: Mapping[str, str]) -> None:
 
 def number(text: str, key: str) -> float:
     """A number out of a JSON document."""
-    import json  # noqa: PLC0415 - only here
-
     return float(json.loads(text)[key])
 
 

@@ -292,3 +292,23 @@ def test_no_command_fails_with_a_traceback(guard: Safeguard) -> None:
         assert done.returncode in {2, 35}, (arguments, done.returncode, done.stderr)
         assert "Traceback" not in done.stderr
         assert done.stderr.startswith("error: "), (arguments, done.stderr)
+
+
+def test_a_poisoned_package_index_is_found_by_fsck_and_evicted_by_its_repair(each: Safeguard, tmp_path: Path) -> None:
+    module = tmp_path / "poison"
+    module.mkdir()
+    (module / "go.mod").write_text("module example.com/poison\n\ngo 1.21\n")
+    source = module / "a.go"
+    long_ago = (1_700_000_000, 1_700_000_000)
+    for package in (
+        "strings",
+        "reflect",
+    ):  # of one length: size and times stay, so the index of the first text stays valid
+        source.write_text(f'package a\n\nimport _ "{package}"\n')
+        for path in (module / "go.mod", source, module):
+            os.utime(path, long_ago)
+        assert each.run("fsck", cwd=module).returncode == (0 if package == "strings" else 10)
+    done = each.run("fsck", "--repair", cwd=module)
+    assert done.returncode == 0, done.stderr
+    assert each.run("fsck", cwd=module).returncode == 0
+    assert source.stat().st_mtime == long_ago[1]

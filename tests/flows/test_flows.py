@@ -247,3 +247,8 @@ def test_a_ci_job_waits_for_nobody_unless_it_was_told_to(
 ) -> None:
     config = load_config(environ=environ, cwd=tmp_path, home=tmp_path, arguments=settings, system=tmp_path / "none")
     assert Session(config, environ, tmp_path).default_wait_s == wait_s
+
+
+def test_our_state_is_for_its_owner_only(session: Session) -> None:
+    folder = session.state_folder("plans")
+    assert [path.stat().st_mode & 0o777 for path in (session.state_dir, folder)] == [0o700, 0o700]

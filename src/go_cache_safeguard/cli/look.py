@@ -15,6 +15,7 @@ from go_cache_safeguard.cli import options
 from go_cache_safeguard.cli.doctor import exit_code
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.core.size import format_size
+from go_cache_safeguard.core.verdict import Outcome
 
 if TYPE_CHECKING:
     from go_cache_safeguard.cli.screen import Screen
@@ -126,7 +127,8 @@ def fsck(
         for verdict in agreement:
             screen.verdict(verdict)
     if repair:
-        _repair(session, screen, path, inspection)
+        poisoned = any(verdict.outcome is Outcome.BLOCK for verdict in agreement)
+        _repair(session, screen, path, inspection, indexes=poisoned)
         return
     raise typer.Exit(exit_code([_integrity(inspection), *agreement]))
 
@@ -151,7 +153,7 @@ def _integrity(inspection: "Inspection") -> "Verdict":
     return integrity.judge(integrity_facts(inspection))
 
 
-def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspection") -> None:
+def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspection", *, indexes: bool) -> None:
     from go_cache_safeguard.cli.act import tell_receipt
     from go_cache_safeguard.flows.checks import run_checks
     from go_cache_safeguard.flows.clean import clean
@@ -160,7 +162,7 @@ def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspe
     from go_cache_safeguard.tree.root import open_root
 
     with open_root(path) as root:
-        plan = repair_plan(session, root, inspection.inventory, inspection.findings)
+        plan = repair_plan(session, root, inspection.inventory, inspection.findings, indexes=indexes)
     if not plan.items:
         if not screen.as_json:
             screen.line("nothing to repair")

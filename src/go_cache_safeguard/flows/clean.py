@@ -192,7 +192,7 @@ def _keep_plan(session: Session, op: str, plan: Plan) -> None:
     """Write the plan into our own state, so that what is approved later is what was asked."""
     folder = session.state_dir / "plans"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        session.state_folder(folder.name)
         with (folder / f"{op}.json").open("xb") as file:
             file.write(plan.data + b"\n")
             file.flush()

@@ -81,7 +81,7 @@ def _index(session: Session, gocache: Path) -> Path | None:
     """The file that remembers what was verified; None where it cannot be kept: looking goes on without."""
     index = session.index_path(gocache)
     try:
-        index.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        session.state_folder(index.parent.name)
     except OSError as error:
         session.progress.say(f"what is verified now is not remembered: {index.parent}: {error.strerror}")
         return None

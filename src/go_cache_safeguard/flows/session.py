@@ -147,6 +147,18 @@ class Session:
             )
         return Path(os.path.realpath(named))
 
+    def state_folder(self, name: str) -> Path:
+        """A folder in our own state directory, made if need be; both are for their owner only.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        # Not `parents` alone: that would give the state directory itself the mode of the umask.
+        self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = self.state_dir / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
     def index_path(self, gocache: Path) -> Path:
         """The file that remembers what was verified in this cache."""
         from hashlib import sha256  # noqa: PLC0415 - only here

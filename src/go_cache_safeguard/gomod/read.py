@@ -136,7 +136,11 @@ def _hash_zip(file: IO[bytes], prefix: bytes) -> Content | Broken:
         for info in archive.infolist():
             raw = _raw_name(info)
             name = raw.removeprefix(prefix)
-            why = "its name does not begin with module@version/" if name == raw else _why_odd(info, name, name in files)
+            why = (
+                "its name does not begin with module@version/"
+                if name == raw
+                else _why_odd(info, name, again=name in files)
+            )
             if why:
                 odd.append(Odd(show(raw), why))
                 continue
@@ -151,7 +155,7 @@ def _raw_name(info: zipfile.ZipInfo) -> bytes:
     return info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
 
 
-def _why_odd(info: zipfile.ZipInfo, name: bytes, again: bool) -> str | None:  # noqa: FBT001 - private, one caller
+def _why_odd(info: zipfile.ZipInfo, name: bytes, *, again: bool) -> str | None:
     parts = name.removesuffix(b"/").split(b"/") if name else []
     kind = stat.S_IFMT(info.external_attr >> 16)
     if again:

@@ -27,5 +27,5 @@ def test_every_effect_has_a_severity() -> None:
         (Kind.SOURCE_LIST, True, Effect.HEALS_ITSELF),
     ],
 )
-def test_wrong_content_does_what_was_seen_with_real_toolchains(kind: Kind, readable: bool, effect: Effect) -> None:  # noqa: FBT001
+def test_wrong_content_does_what_was_seen_with_real_toolchains(kind: Kind, effect: Effect, *, readable: bool) -> None:
     assert effect_of_content(kind, readable=readable) is effect

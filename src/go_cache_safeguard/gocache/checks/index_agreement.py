@@ -160,7 +160,7 @@ def _gaps(asked: Asked) -> Iterator[str]:
 
 
 def _remedy(facts: IndexFacts) -> tuple[str, ...]:
-    """Touching the files gives the directory a new index; a module in the module cache needs its index entries evicted."""
+    """Touching the files gives a directory a new index; of a module in the module cache the index must be evicted."""
     folders = {
         str(package.get("Dir"))
         for asked in facts.asked
@@ -169,7 +169,11 @@ def _remedy(facts: IndexFacts) -> tuple[str, ...]:
         if asked.indexed.packages.get(name) != package and package.get("Dir")
     }
     touch = tuple(f"touch -- {quote(folder)}/*.go" for folder in sorted(folders)[:_SHOWN])
-    return (*touch, "GODEBUG=goindex=0 go build ./...   builds without the index until its entries are evicted")
+    return (
+        *touch,
+        "go-cache-safeguard fsck --repair",
+        "GODEBUG=goindex=0 go build ./...   builds without the index until its entries are evicted",
+    )
 
 
 def _apart(indexed: object, plain: object) -> str:
