@@ -1,0 +1,267 @@
+"""What a snapshot holds: every file with its size, mode, time and SHA-256.
+
+Knows:     the one byte form of that list, which names it may have, and the same list as `sha256sum -c` reads it.
+Called by: archives, the repository and restore; all of them trust a manifest only after `parse_manifest`.
+Never:     holds what differs from day to day or from one directory to another: same tree, same bytes.
+Source:    RFC 3339 for times. sha256sum(1): a name with a backslash or a line break is escaped and its line begins with a
+           backslash (coreutils, src/digest.c); such names are refused here, so no line ever needs it.
+
+The manifest is JSON that `core.canonical` wrote:
+    {"entries":[[name, size, mode, mtime, sha256], ...], "files":N, "bytes":N, "format":..., "kind":..., "skipped":[[name, why], ...]}
+with entries in the order of their names' bytes, mode as "0644" and mtime as RFC 3339 UTC with nanoseconds.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from go_cache_safeguard.core.canonical import Value, canonical, digest
+from go_cache_safeguard.core.errors import ExitCode, Failure
+
+FORMAT = "go-cache-safeguard/snapshot/1"
+NAME_LIMIT, PART_LIMIT = 4095, 255
+"""Bytes of a whole name and of one of its parts (limits.h: PATH_MAX less the NUL, NAME_MAX)."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MODE = re.compile(r"0[0-7]{3}")
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{9})Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_S = 10**9
+_YEARS = (-62_135_596_800, 253_402_300_799)
+"""Seconds since 1970 of the first and the last moment that RFC 3339 can write."""
+
+
+class Kind(StrEnum):
+    """What was copied."""
+
+    BUILD = "go-build-cache"
+    MODULE = "go-module-cache"
+
+
+class ManifestBad(Failure):
+    """A manifest is not one that we wrote."""
+
+    id = "manifest-bad"
+    exit_code = ExitCode.TARGET
+    meaning = "a snapshot's manifest is damaged, was edited, or names something that must not be restored"
+
+
+class Entry(NamedTuple):
+    """One file.
+
+    Attributes:
+        name: Path below the root of the cache, parts joined by `/`.
+        size: Bytes.
+        mode: The nine permission bits.
+        mtime_ns: When it was last changed (in a build cache: last used), nanoseconds since 1970-01-01 UTC.
+        sha256: Of its content, 64 lower-case hexadecimal digits.
+    """
+
+    name: str
+    size: int
+    mode: int
+    mtime_ns: int
+    sha256: str
+
+
+class Skipped(NamedTuple):
+    """Something that was there and is not in the snapshot.
+
+    Attributes:
+        name: Its path, printable.
+        why: The reason, a few words.
+    """
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that a snapshot holds.
+
+    Attributes:
+        kind: What was copied.
+        entries: In the order of `order`.
+        skipped: What is not in it, likewise.
+    """
+
+    kind: Kind
+    entries: tuple[Entry, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry.size for entry in self.entries)
+
+    @cached_property
+    def data(self) -> bytes:
+        """The one byte form, ended by a line break."""
+        value: dict[str, Value] = {
+            "format": FORMAT,
+            "kind": str(self.kind),
+            "files": len(self.entries),
+            "bytes": self.size,
+            "entries": [
+                [name, size, f"{mode:04o}", format_time(mtime_ns), sha256]
+                for name, size, mode, mtime_ns, sha256 in self.entries
+            ],
+            "skipped": [list(one) for one in self.skipped],
+        }
+        return canonical(value, known=True) + b"\n"
+
+    @cached_property
+    def root(self) -> str:
+        """SHA-256 of `data`: two snapshots with one root are the same to the last bit."""
+        return digest(self.data)
+
+    @cached_property
+    def content(self) -> str:
+        """SHA-256 of names, sizes, modes and hashes without the times: what stays the same when a cache is only used."""
+        return digest(
+            canonical([[name, size, mode, sha256] for name, size, mode, _, sha256 in self.entries], known=True)
+        )
+
+
+def order(name: str) -> bytes:
+    """Sort key of a name: its bytes, whatever the locale."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def make_manifest(kind: Kind, entries: Iterable[Entry], skipped: Iterable[Skipped] = ()) -> Manifest:
+    """Put entries in order.
+
+    Raises:
+        ManifestBad: A name may not be in a manifest, stands there twice, or is both a file and a directory.
+    """
+    made = Manifest(
+        kind,
+        tuple(sorted(entries, key=lambda entry: order(entry.name))),
+        tuple(sorted(skipped, key=lambda one: order(one.name))),
+    )
+    _refuse_names([entry.name for entry in made.entries])
+    return made
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Read a manifest, believing nothing.
+
+    Raises:
+        ManifestBad: The bytes are not exactly what `Manifest.data` writes for something that may be restored.
+    """
+    try:
+        value: Any = json.loads(data)
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise ManifestBad("this is not a manifest of a format that we know", not_done="nothing was read from it")
+        made = Manifest(
+            Kind(value["kind"]),
+            tuple([_entry(fields) for fields in value["entries"]]),
+            tuple([Skipped(*_texts(fields, 2)) for fields in value["skipped"]]),
+        )
+        same = made.data == data
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        raise ManifestBad(f"the manifest is damaged: {error}", not_done="nothing was read from it") from error
+    if not same:
+        raise ManifestBad("the manifest is not in the form that we write", not_done="nothing was read from it")
+    _refuse_names([entry.name for entry in made.entries])
+    return made
+
+
+def checksums(manifest: Manifest, *, prefix: str = "") -> bytes:
+    """The list as `sha256sum -c` reads it, in the manifest's order.
+
+    Args:
+        manifest: What to list.
+        prefix: Put before each name, for example `files/`.
+    """
+    return b"".join(f"{entry.sha256}  {prefix}{entry.name}\n".encode() for entry in manifest.entries)
+
+
+def refusal(name: str) -> str | None:
+    """Why this name cannot be in a manifest, or None: whatever could leave the root or mislead who reads the list."""
+    try:
+        data = name.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    if len(data) > NAME_LIMIT:
+        return "its name is too long"
+    if not name.isprintable() or "\\" in name:
+        return "its name has a backslash or something that cannot be shown"
+    parts = name.split("/")
+    if any(part in {"", ".", ".."} for part in parts):
+        return "its name has an empty part, `.` or `..`"
+    if len(data) > PART_LIMIT and any(len(part.encode()) > PART_LIMIT for part in parts):
+        return "a part of its name is too long"
+    return None
+
+
+def format_time(mtime_ns: int) -> str:
+    """RFC 3339 UTC with nanoseconds.
+
+    Raises:
+        OverflowError: The year is before 1 or after 9999.
+    """
+    seconds, nanoseconds = divmod(mtime_ns, _S)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z".rjust(30, "0")
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since 1970-01-01 UTC of what `format_time` wrote.
+
+    Raises:
+        ValueError: It is anything else.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:40]!r} is not an RFC 3339 time in UTC with nanoseconds")
+    moment = datetime.fromisoformat(f"{match[1]}+00:00")
+    past = moment - _EPOCH
+    return (past.days * 86_400 + past.seconds) * _S + int(match[2])
+
+
+def has_time(mtime_ns: int) -> bool:
+    """Whether `format_time` can write it; a file system keeps stranger times."""
+    first, last = _YEARS
+    return first <= mtime_ns // _S <= last
+
+
+def _entry(fields: Any) -> Entry:
+    name, size, mode, mtime, sha256 = fields
+    if type(name) is not str or type(size) is not int or size < 0:
+        raise TypeError("an entry is not a name, a size, a mode, a time and a hash")
+    if not (type(mode) is str and _MODE.fullmatch(mode) and type(sha256) is str and _SHA256.fullmatch(sha256)):
+        raise ValueError(f"the mode or the hash of {name[:80]!r} is none")
+    return Entry(name, size, int(mode, 8), parse_time(mtime), sha256)
+
+
+def _texts(fields: Any, count: int) -> Sequence[str]:
+    if not isinstance(fields, list) or len(fields) != count or not all(type(text) is str for text in fields):
+        raise TypeError(f"not {count} texts")
+    return fields
+
+
+def _refuse_names(names: Sequence[str]) -> None:
+    """Names in order, each once, none of them a directory of another."""
+    before = b""
+    folders: set[str] = set()
+    for name in names:
+        why = refusal(name)
+        if why is not None:
+            raise ManifestBad(f"{name[:200]!r} cannot be in a manifest: {why}", not_done="nothing was done with it")
+        key = order(name)
+        if key <= before:
+            raise ManifestBad(f"{name[:200]!r} stands twice or in the wrong place", not_done="nothing was done with it")
+        before = key
+        at = name.rfind("/")
+        while at > 0 and name[:at] not in folders:
+            folders.add(name[:at])
+            at = name.rfind("/", 0, at)
+    both = folders.intersection(names)
+    if both:
+        raise ManifestBad(f"{min(both)!r} is a file and a directory", not_done="nothing was done with it")
