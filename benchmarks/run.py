@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other, on one cache; each writes its section of docs/benchmarks.md.
+"""All benchmarks, one after the other, those of build caches on one cache; each writes its section of docs/benchmarks.md.
 
 python benchmarks/run.py [GOCACHE]
 """
@@ -9,6 +9,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-for name in ("fsck.py", "clean.py"):
+for name in ("fsck.py", "clean.py", "snapshot.py", "repository.py"):
     print(f"== {name}", file=sys.stderr)
     subprocess.run([sys.executable, str(HERE / name), *sys.argv[1:]], check=True)
+print("== modules.py", file=sys.stderr)
+subprocess.run([sys.executable, str(HERE / "modules.py")], check=True)

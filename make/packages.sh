@@ -1,9 +1,9 @@
-# Install the named programs if they are missing: program and package have the same name. Called by the Makefile.
+# Install the named programs if they are missing: `program`, or `program=package` where the names differ. Called by the Makefile.
 set -eu
 
 missing=""
 for program in "$@"; do
-    command -v "$program" >/dev/null || missing="$missing $program"
+    command -v "${program%%=*}" >/dev/null || missing="$missing ${program#*=}"
 done
 [ -n "$missing" ] || exit 0
 

@@ -10,6 +10,10 @@ DOOR = "snapshot/quarantine.py"
 ELSEWHERE = {
     ("journal/store.py", "replace"): "its own head file, as a whole",
     ("journal/store.py", "ftruncate"): "the new head file that it has just opened",
+    ("snapshot/outfile.py", "unlink"): "what it wrote itself and could not complete",
+    ("snapshot/outfile.py", "renameat2"): "its own .partial, to the name that it was written for",
+    ("snapshot/outfile.py", "ftruncate"): "a .partial that a process of ours left when it died",
+    ("snapshot/store.py", "rename"): "an object of a repository of ours, which gets its name when it is durable",
     ("tree/place.py", "ftruncate"): "our own lock file, after the name of its holder",
 }
 """What files may do with things of ours, never of a cache, and why. The list may only shrink."""

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from go_cache_safeguard.snapshot.quarantine import Quarantine, open_quarantine
@@ -36,15 +37,24 @@ IN_VAIN: dict[str, Callable[[], object]] = {
 }
 
 
-def main(act: str, call: str, directory: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What is done around each death: make a cache, do the act, look at what is left."""
+
+    begin: Callable[[str, Path], None]
+    die: Callable[[str, str, Path, int], None]
+    look: Callable[[str, Path], None]
+
+
+def main(act: str, call: str, directory: Path, steps: Steps) -> int:
     """Kill at the first, second, ... call until the act comes to its end alive. Prints how often it was killed."""
     for k in range(1, LIMIT):
         cache = directory / f"{k}" / "cache"
-        run(lambda: begin(act, cache))  # noqa: B023 - run at once
-        if run(lambda: die(act, call, cache, k)) == 0:  # noqa: B023 - likewise
+        run(lambda: steps.begin(act, cache))  # noqa: B023 - run at once
+        if run(lambda: steps.die(act, call, cache, k)) == 0:  # noqa: B023 - likewise
             os.write(1, str(k - 1).encode())
             return 0
-        if run(lambda: look(act, cache)):  # noqa: B023 - likewise
+        if run(lambda: steps.look(act, cache)):  # noqa: B023 - likewise
             os.write(2, f"after death {k}\n".encode())
             return 1
     return 1
@@ -91,9 +101,7 @@ def die(act: str, call: str, root: Path, k: int) -> None:
     planned = sorted(contents)[1:] if act == "take_most" else None
     plan = SmallCache(root, contents).plan(planned) if act.startswith("take") else None
     with open_root(root) as opened, open_quarantine(opened, allowed=ALLOWED) as quarantine:
-        for _ in range(LIMIT - k):
-            with suppress(OSError):
-                IN_VAIN[call]()
+        in_vain(call, k)
         if plan:
             quarantine.prepare(OP, plan.data)
             quarantine.take(OP, plan.items)
@@ -101,6 +109,13 @@ def die(act: str, call: str, root: Path, k: int) -> None:
             quarantine.purge(OP, only=list(contents))
         else:
             quarantine.put_back(OP, now_ns=NOW_NS)
+
+
+def in_vain(call: str, k: int) -> None:
+    """Make so many calls of a kind that fail that the kill comes at the k-th one made in earnest."""
+    for _ in range(LIMIT - k):
+        with suppress(OSError):
+            IN_VAIN[call]()
 
 
 def known(root: Path) -> dict[str, bytes]:
@@ -134,4 +149,4 @@ def look(act: str, root: Path) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3])))
+    raise SystemExit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), Steps(begin, die, look)))

@@ -8,9 +8,12 @@ from pathlib import Path
 import go_cache_safeguard
 from go_cache_safeguard.config.document import config_page, exit_codes_page, lifecycle_table
 from go_cache_safeguard.core.errors import Failure
+from go_cache_safeguard.redis.document import commands_page
+from go_cache_safeguard.redis.tablefile import load_table
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- lifecycle:begin -->\n", "<!-- lifecycle:end -->"
+COMMANDS = ("<!-- commands:begin -->\n", "<!-- commands:end -->")
 
 
 def failures() -> list[type[Failure]]:
@@ -30,14 +33,19 @@ def _below(kind: type[Failure]) -> Iterator[type[Failure]]:
 
 def pages() -> dict[Path, str]:
     """What each generated file should hold."""
-    architecture = ROOT / "docs" / "architecture.md"
-    before, _, rest = architecture.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
+    architecture, redis = ROOT / "docs" / "architecture.md", ROOT / "docs" / "redis.md"
     return {
         ROOT / "docs" / "config.md": config_page(),
         ROOT / "docs" / "exit-codes.md": exit_codes_page(failures()),
-        architecture: before + BEGIN + lifecycle_table() + END + after,
+        architecture: _between(architecture.read_text(), BEGIN, END, lifecycle_table()),
+        redis: _between(redis.read_text(), *COMMANDS, commands_page(load_table())),
     }
+
+
+def _between(page: str, begin: str, end: str, text: str) -> str:
+    """A page with everything between two marks replaced."""
+    before, _, rest = page.partition(begin)
+    return before + begin + text + end + rest.partition(end)[2]
 
 
 if __name__ == "__main__":

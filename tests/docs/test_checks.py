@@ -6,8 +6,11 @@ import re
 
 from docs.generate import ROOT
 from go_cache_safeguard.core.check import Check
-from go_cache_safeguard.gocache import checks
-from go_cache_safeguard.gocache.checks import CHECKS
+from go_cache_safeguard.gocache import checks as of_build_caches
+from go_cache_safeguard.gomod import checks as of_modules
+from go_cache_safeguard.redis import checks as of_servers
+
+CHECKS = (*of_build_caches.CHECKS, *of_modules.CHECKS, *of_servers.CHECKS)
 
 PAGE = (ROOT / "docs" / "checks.md").read_text()
 SECTIONS = dict(
@@ -17,7 +20,9 @@ SECTIONS = dict(
 
 def test_every_module_that_describes_a_check_is_registered() -> None:
     modules = [
-        importlib.import_module(module.name) for module in pkgutil.iter_modules(checks.__path__, checks.__name__ + ".")
+        importlib.import_module(module.name)
+        for checks in (of_build_caches, of_modules, of_servers)
+        for module in pkgutil.iter_modules(checks.__path__, checks.__name__ + ".")
     ]
     described = [module.CHECK for module in modules if isinstance(getattr(module, "CHECK", None), Check)]
     assert sorted(check.id for check in described) == sorted(check.id for check in CHECKS)

@@ -101,7 +101,7 @@ def spoil(place: Path, data: bytes) -> tuple[object, bool]:
     (place / version.download(".ziphash")).write_text(hash1((b"m@v1/" + name, one) for name, one in SOUND.items()))
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        copy = read_copy(fd, version)
+        copy, _ = read_copy(fd, version)
     finally:
         os.close(fd)
     return copy.zip, bool(judge_copy(copy, {}, Need.CACHE))

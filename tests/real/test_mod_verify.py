@@ -1,152 +1,65 @@
 """`mod verify` against module caches that real go commands filled, whole and made bad on purpose."""
 
-import base64
 import json
 import os
 import shutil
-import stat
-import subprocess
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from go_cache_safeguard.cli import mod
-from go_cache_safeguard.config.files import load_config
 from go_cache_safeguard.core.verdict import Outcome
-from go_cache_safeguard.flows.modules import Report, verify_cache, verify_module
-from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.gomod.dirhash import hash1
-from go_cache_safeguard.gomod.layout import Version
+from go_cache_safeguard.flows.modules import Report, verify_cache
+from go_cache_safeguard.flows.registered import forget, register, registered
 from go_cache_safeguard.gomod.verify import Damage
 from gocaches import Toolchain
+from modcaches import (
+    ALT,
+    DEEP,
+    DEP,
+    GO_MOD,
+    MAIN,
+    SOURCES,
+    World,
+    add_file,
+    alter_line,
+    copy_world,
+    delete_go_sum,
+    delete_line,
+    delete_line_of_indirect,
+    edit_mod,
+    edit_tree,
+    empty_zip,
+    flip_zip,
+    h1_of,
+    hash_gone,
+    hash_wrong,
+    hostile_zip_with_a_hash_that_fits,
+    interrupt_extraction,
+    link_in_tree,
+    make_world,
+    malformed_line,
+    other_zip,
+    replace_together,
+    take_file_away,
+    tree_gone,
+    zip_gone,
+    zip_gone_and_tree_edited,
+)
 
 pytestmark = pytest.mark.real
 
-DEP = Version("example.com/dep", "v1.0.0")
-DEEP = Version("example.com/Deep", "v0.1.0")
-ALT = Version("example.com/alt", "v1.2.0")
-SOURCES = {
-    DEP: {
-        "go.mod": f"module {DEP.path}\n\ngo 1.21\n\nrequire {DEEP.path} {DEEP.version}\n",
-        "dep.go": f'package dep\n\nimport "{DEEP.path}"\n\nconst A = deep.B\n',
-        "sub/sub.go": "package sub\n",
-    },
-    DEEP: {"go.mod": f"module {DEEP.path}\n\ngo 1.21\n", "deep.go": "package deep\n\nconst B = 2\n"},
-    ALT: {
-        "go.mod": f"module {ALT.path}\n\ngo 1.21\n",
-        "dep.go": "package dep\n\nconst A = 3\n",
-    },
-}
-GO_MOD = f"module example.com/m\n\ngo 1.21\n\nrequire {DEP.path} {DEP.version}\n"
-MAIN = f'package main\n\nimport "{DEP.path}"\n\nfunc main() {{ println(dep.A) }}\n'
 
-
-def write_zip(path: Path, version: Version, files: dict[str, str]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
-            archive.writestr(f"{version}/{name}", text)
-
-
-def serve(proxy: Path, version: Version) -> None:
-    """Lay a module version out as a file proxy."""
-    files = SOURCES[version]
-    folder = (proxy / version.download("")).parent.relative_to(proxy / "cache" / "download")
-    place = proxy / folder
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "list").write_text(f"{version.version}\n")
-    (place / f"{version.version}.info").write_text(json.dumps({"Version": version.version}))
-    (place / f"{version.version}.mod").write_text(files["go.mod"])
-    write_zip(place / f"{version.version}.zip", version, files)
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """A module with a module cache of its own that go filled from a file proxy."""
-
-    toolchain: Toolchain
-    root: Path
-
-    @property
-    def module(self) -> Path:
-        return self.root / "m"
-
-    @property
-    def cache(self) -> Path:
-        return self.root / "mod"
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.root / "home"),
-            "GOCACHE": str(self.root / "cache"),
-            "GOPATH": str(self.root / "path"),
-            "GOMODCACHE": str(self.cache),
-            "GOTOOLCHAIN": "local",
-            "GOPROXY": "off",
-            "GOSUMDB": "off",
-            "GOFLAGS": "",
-            "GOENV": "off",
-            "GOTELEMETRY": "off",
-            "LC_ALL": "C",
-        }
-
-    def go(self, *arguments: str, cwd: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [self.toolchain.go, *arguments],
-            cwd=cwd or self.module,
-            env=self.environ | more,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-
-    def fetch(self, *, cwd: Path | None = None) -> None:
-        """Let go download and extract what the module needs, and write go.sum."""
-        online = {"GOPROXY": f"file://{self.root}/proxy", "GOFLAGS": "-mod=mod"}
-        for arguments in (("mod", "tidy"), ("mod", "download", "all")):
-            done = self.go(*arguments, cwd=cwd, **online)
-            assert done.returncode == 0, done.stderr
-
-    @property
-    def session(self) -> Session:
-        arguments = {"go.command": str(self.toolchain.go), "state.dir": str(self.root / "state")}
-        config = load_config(environ=self.environ, cwd=self.module, home=self.root / "home", arguments=arguments)
-        return Session(config, self.environ, self.module)
-
-    def verify(self, directory: Path | None = None) -> Report:
-        return verify_module(self.session, directory or self.module)
-
-    def file(self, name: str) -> Path:
-        """A file of the module cache, made writable."""
-        path = self.cache / name
-        for one in (path.parent, path):
-            if one.exists():
-                one.chmod(one.stat().st_mode | stat.S_IWUSR)
-        return path
-
-    def go_sum(self, edit: Callable[[str], str]) -> None:
-        path = self.module / "go.sum"
-        path.write_text("".join(edit(line) for line in path.read_text().splitlines(keepends=True)))
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, toolchain: Toolchain) -> World:
+    return make_world(tmp_path_factory.mktemp("world"), toolchain)
 
 
 @pytest.fixture
-def world(tmp_path: Path, toolchain: Toolchain) -> World:
-    made = World(toolchain, tmp_path)
-    for version in SOURCES:
-        serve(tmp_path / "proxy", version)
-    made.module.mkdir()
-    (tmp_path / "home").mkdir()
-    (made.module / "go.mod").write_text(GO_MOD)
-    (made.module / "main.go").write_text(MAIN)
-    made.fetch()
-    return made
+def world(tmp_path: Path, template: World) -> World:
+    return copy_world(template, tmp_path)
 
 
 def kinds(report: Report) -> dict[str, set[str]]:
@@ -155,123 +68,6 @@ def kinds(report: Report) -> dict[str, set[str]]:
     for finding in report.findings:
         found.setdefault(str(finding.damage), set()).add(finding.file.rpartition("/")[2])
     return found
-
-
-def edit_tree(world: World) -> None:
-    world.file(f"{DEP.tree}/dep.go").write_text("package dep\n\nconst A = 666\n")
-
-
-def add_file(world: World) -> None:
-    world.file(f"{DEP.tree}/evil.go").write_text("package dep\n")
-
-
-def take_file_away(world: World) -> None:
-    world.file(f"{DEP.tree}/sub/sub.go").unlink()
-
-
-def link_in_tree(world: World) -> None:
-    path = world.file(f"{DEP.tree}/dep.go")
-    content = world.root / "elsewhere.go"
-    content.write_text(path.read_text())
-    path.unlink()
-    path.symlink_to(content)
-
-
-def flip_zip(world: World) -> None:
-    path = world.file(DEP.download(".zip"))
-    data = bytearray(path.read_bytes())
-    data[len(f"{DEP}/go.mod") + 32] ^= 0x10
-    path.write_bytes(data)
-
-
-def empty_zip(world: World) -> None:
-    world.file(DEP.download(".zip")).write_bytes(b"")
-
-
-def other_zip(world: World) -> None:
-    write_zip(world.file(DEP.download(".zip")), DEP, SOURCES[DEP] | {"dep.go": "package dep\n\nconst A = 666\n"})
-
-
-def zip_gone(world: World) -> None:
-    world.file(DEP.download(".zip")).unlink()
-
-
-def hash_gone(world: World) -> None:
-    world.file(DEP.download(".ziphash")).unlink()
-
-
-def hash_wrong(world: World) -> None:
-    world.file(DEP.download(".ziphash")).write_text(hash1([]))
-
-
-def replace_together(world: World) -> None:
-    edit_tree(world)
-    other_zip(world)
-    files = {name: (world.cache / DEP.tree / name).read_bytes() for name in SOURCES[DEP]}
-    world.file(DEP.download(".ziphash")).write_text(h1_of(DEP, files))
-
-
-def h1_of(version: Version, files: dict[str, bytes]) -> str:
-    """Computed by the command line tools, as Go's own comment says."""
-    lines = []
-    for name in sorted(f"{version}/{name}" for name in files):
-        said = subprocess.run(
-            ["sha256sum"], input=files[name.removeprefix(f"{version}/")], capture_output=True, check=True
-        )
-        lines.append(f"{said.stdout.decode().split()[0]}  {name}\n")
-    total = subprocess.run(["sha256sum"], input="".join(lines).encode(), capture_output=True, check=True)
-    return "h1:" + base64.b64encode(bytes.fromhex(total.stdout.decode().split()[0])).decode()
-
-
-def zip_gone_and_tree_edited(world: World) -> None:
-    zip_gone(world)
-    edit_tree(world)
-
-
-def hostile_zip_with_a_hash_that_fits(world: World) -> None:
-    files = {**SOURCES[DEP], "../../evil": "x"}
-    write_zip(world.file(DEP.download(".zip")), DEP, files)
-    digests = [(f"{DEP}/{name}".encode(), sha256(text.encode()).digest()) for name, text in files.items()]
-    world.file(DEP.download(".ziphash")).write_text(hash1(digests))
-    tree_gone(world)
-
-
-def malformed_line(world: World) -> None:
-    with (world.module / "go.sum").open("a") as file:
-        file.write("two fields\n")
-
-
-def delete_line(world: World) -> None:
-    world.go_sum(lambda line: "" if line.startswith(f"{DEP.path} {DEP.version} ") else line)
-
-
-def delete_line_of_indirect(world: World) -> None:
-    world.go_sum(lambda line: "" if line.startswith(f"{DEEP.path} {DEEP.version} ") else line)
-
-
-def alter_line(world: World) -> None:
-    other = hash1([])
-    world.go_sum(lambda line: f"{DEP.path} {DEP.version} {other}\n" if line.startswith(f"{DEP.path} v1.0.0 ") else line)
-
-
-def delete_go_sum(world: World) -> None:
-    (world.module / "go.sum").unlink()
-
-
-def edit_mod(world: World) -> None:
-    path = world.file(DEP.download(".mod"))
-    path.write_text(path.read_text() + "// edited\n")
-
-
-def interrupt_extraction(world: World) -> None:
-    world.file(DEP.download(".partial")).write_bytes(b"")
-    take_file_away(world)
-
-
-def tree_gone(world: World) -> None:
-    for path in (world.cache / DEP.tree, *(world.cache / DEP.tree).rglob("*")):
-        path.chmod(path.stat().st_mode | stat.S_IWUSR)
-    shutil.rmtree(world.cache / DEP.tree)
 
 
 BLOCK, WARN, PASS = Outcome.BLOCK, Outcome.WARN, Outcome.PASS
@@ -443,12 +239,72 @@ def test_in_a_workspace_an_edited_go_mod_file_is_named_although_go_computes_no_b
     assert "v1.0.0.mod" in found["go-sum-mismatch"]
 
 
-def test_a_vendor_directory_is_said_to_be_what_go_builds_from(world: World) -> None:
+@pytest.fixture
+def vendored(world: World) -> World:
+    """The module with a vendor directory, in which an embedded file and a license lie, and none of the tests and ignored files."""
     done = world.go("mod", "vendor")
     assert done.returncode == 0, done.stderr
-    report = world.verify()
-    assert [(finding.file, finding.damage) for finding in report.findings] == [("vendor", Damage.NOT_COVERABLE)]
-    assert [verdict.outcome for verdict in report.verdicts] == [WARN, PASS]
+    return world
+
+
+def vendor_findings(world: World) -> list[tuple[str, Damage, Outcome]]:
+    return [(one.file, one.damage, one.outcome) for one in world.verify().findings]
+
+
+def test_what_go_vendored_passes_and_what_is_compared_is_said(vendored: World) -> None:
+    report = vendored.verify()
+    assert [verdict.outcome for verdict in report.verdicts] == [PASS, PASS], report
+    assert any("files of 2 modules; go builds from them and never compares them" in note for note in report.notes)
+
+
+def test_what_was_changed_in_a_vendor_directory_is_named_although_go_builds_it(vendored: World) -> None:
+    folder = vendored.module / "vendor" / DEP.path
+    (folder / "dep.go").write_text(SOURCES[DEP]["dep.go"].replace("deep.B", "deep.B + 1"))
+    (folder / "evil.go").write_text("package dep\n")
+    (vendored.module / "vendor" / DEEP.path / "deep.go").unlink()
+    (vendored.module / "vendor" / "stray").write_text("x")
+    report = vendored.verify()
+    assert {(one.file, str(one.damage)) for one in report.findings} == {
+        (f"vendor/{DEP.path}/dep.go", "edited-file"),
+        (f"vendor/{DEP.path}/evil.go", "extra-file"),
+        (f"vendor/{DEEP.path}/deep.go", "missing-file"),
+        ("vendor/stray", "extra-file"),
+    }
+    assert [verdict.outcome for verdict in report.verdicts] == [BLOCK, PASS], "go mod verify does not look at vendor"
+    (vendored.module / "vendor" / DEEP.path / "deep.go").write_text(SOURCES[DEEP]["deep.go"])
+    assert vendored.go("build", "-o", os.devnull, ".").returncode == 0, "go builds what was edited"
+
+
+def test_a_list_of_vendored_modules_that_does_not_fit_go_mod_is_named_in_the_words_of_go(vendored: World) -> None:
+    path = vendored.module / "vendor" / "modules.txt"
+    path.write_text(path.read_text().replace("## explicit; go 1.21\n", "", 1))
+    assert {(file, damage) for file, damage, _ in vendor_findings(vendored)} == {
+        ("vendor/modules.txt", Damage.VENDOR_INCONSISTENT)
+    }
+
+
+def test_without_the_modules_a_vendor_directory_is_not_covered_and_never_passed(vendored: World) -> None:
+    tree_gone(vendored)
+    zip_gone(vendored)
+    found = vendor_findings(vendored)
+    assert (f"vendor/{DEP.path}", Damage.NOT_COVERABLE, Outcome.UNKNOWN) in found
+    assert vendored.verify().verdicts[0].outcome is Outcome.UNKNOWN
+
+
+def test_a_copy_in_the_cache_that_is_bad_itself_proves_no_vendor_directory(vendored: World) -> None:
+    edit_tree(vendored)
+    assert vendor_findings(vendored) == [(f"{DEP.tree}/dep.go", Damage.EDITED, BLOCK)], "the zip is sound"
+    other_zip(vendored)
+    assert (f"vendor/{DEP.path}", Damage.NOT_COVERABLE, Outcome.UNKNOWN) in vendor_findings(vendored)
+
+
+def test_a_vendored_directory_that_replaces_a_module_is_not_covered(world: World) -> None:
+    shutil.copytree(world.cache / DEP.tree, world.root / "local", copy_function=shutil.copyfile)
+    with (world.module / "go.mod").open("a") as file:
+        file.write(f"\nreplace {DEP.path} => ../local\n")
+    world.fetch()
+    assert world.go("mod", "vendor").returncode == 0
+    assert (f"vendor/{DEP.path}", Damage.NOT_COVERABLE, WARN) in vendor_findings(world)
 
 
 def test_a_build_list_that_cannot_be_computed_offline_is_unknown_and_what_go_sum_names_is_still_verified(
@@ -486,3 +342,21 @@ def test_the_command_prints_one_document_and_its_exit_code_says_the_worst(world:
     code, said = command("--whole-cache", "--against", str(world.module))
     assert code == 10
     assert "edited-file example.com/dep@v1.0.0" in said
+
+
+def test_the_whole_cache_is_compared_with_every_registered_module(world: World) -> None:
+    assert verify_cache(world.session, None).totals.unpinned == 2
+    assert register(world.session, world.module)
+    assert not register(world.session, world.module), "it is already"
+    assert registered(world.session) == (world.module,)
+    replace_together(world)
+    bound = verify_cache(world.session, None)
+    assert (bound.totals.unpinned, bound.verdicts[0].outcome) == (0, BLOCK)
+    assert verify_cache(world.session, []).verdicts[0].outcome is PASS
+    moved = world.module.rename(world.root / "elsewhere")
+    away = verify_cache(world.session, None)
+    assert {(one.module, one.outcome) for one in away.findings} == {(str(world.module), Outcome.UNKNOWN)}
+    moved.rename(world.module)
+    assert forget(world.session, world.module)
+    assert not forget(world.session, world.module)
+    assert registered(world.session) == ()

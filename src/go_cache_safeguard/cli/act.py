@@ -7,6 +7,8 @@ Never:     removes without a plan that was shown, and a decision that the journa
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.core.plan import Plan
     from go_cache_safeguard.core.receipt import Receipt
+    from go_cache_safeguard.core.verdict import Verdict
     from go_cache_safeguard.flows.clean import Asked, Confirm
     from go_cache_safeguard.flows.plan import Wanted
-    from go_cache_safeguard.flows.remove import Manner
+    from go_cache_safeguard.flows.remove import Manner, Snapshotter
     from go_cache_safeguard.flows.session import Session
 
 Everything = Annotated[bool, typer.Option("--all", help="Everything that go put there; fuzz/ and foreign files stay.")]
@@ -53,7 +56,9 @@ Orphans = Annotated[bool, typer.Option("--orphans", help="Outputs that no index 
 Checks = Annotated[
     str | None,
     typer.Option(
-        "--checks", metavar="IDS", help="Only these checks, with commas; `none` leaves the judging to policy."
+        "--checks",
+        metavar="IDS",
+        help="Only these checks, with commas; `all` adds those of modules, as --prove does; `none` leaves it to policy.",
     ),
 ]
 Wait = Annotated[
@@ -61,12 +66,38 @@ Wait = Annotated[
 ]
 ProofOption = Annotated[
     str | None,
-    typer.Option("--proof", metavar="KIND", help="canary: build, rebuild and run a program afterwards; or none."),
+    typer.Option(
+        "--proof",
+        metavar="STEPS",
+        help="With commas: canary (build, rebuild and run a program), build, test, vet, symbols; or none.",
+    ),
 ]
 Prove = Annotated[
     list[str] | None,
     typer.Option(
-        "--prove", metavar="PACKAGE", help="Besides, build this package of the module in the current directory."
+        "--prove",
+        metavar="PACKAGE",
+        help="Prove this package of the module in the current directory: build it, or what --proof says. Repeatable.",
+    ),
+]
+Snapshot = Annotated[
+    bool,
+    typer.Option(
+        "--snapshot", help="First copy what will go into the snapshot repository; without the copy nothing goes."
+    ),
+]
+SnapshotFile = Annotated[
+    Path | None,
+    typer.Option("--snapshot-file", metavar="FILE", help="Or into a new archive: before.tar, before.tar.zst."),
+]
+SnapshotKey = Annotated[
+    Path | None,
+    typer.Option("--sign", metavar="KEY", help="Sign the copy with this private key; see `snapshot keygen`."),
+]
+ReceiptFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--receipt", metavar="FILE", help="Write the receipt that an auditor keeps, however it ends; a new file."
     ),
 ]
 OpArgument = Annotated[str, typer.Argument(metavar="OP", help="The operation's id; see `ops list --all`.")]
@@ -148,15 +179,19 @@ def clean(
     wait: Wait = None,
     proof: ProofOption = None,
     prove: Prove = None,
+    snapshot: Snapshot = False,
+    snapshot_file: SnapshotFile = None,
+    sign: SnapshotKey = None,
+    receipt: ReceiptFile = None,
     gocache: options.GoCache = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
     state_dir: options.StateDir = None,
 ) -> None:
-    """Check, plan, decide, move to quarantine, prove. Undo is instant; `purge` deletes later."""
+    """Check, plan, decide, copy, move to quarantine, prove. Undo is instant; `purge` deletes later."""
     from go_cache_safeguard.cli.screen import Screen
-    from go_cache_safeguard.flows.checks import run_checks
+    from go_cache_safeguard.flows.account import refuse_taken
     from go_cache_safeguard.flows.clean import clean as run_clean
     from go_cache_safeguard.flows.clean import resume
 
@@ -172,16 +207,15 @@ def clean(
         orphans=orphans,
     )
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
-    manner = _manner(session, wait, proof, prove)
+    manner = replace(_manner(session, wait, proof, prove), snapshotter=_copying(session, sign, snapshot_file, snapshot))
+    if receipt is not None:
+        refuse_taken(receipt)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
     if what is not None and is_operation_id(what):
-        tell_receipt(screen, resume(session, what, manner))
+        tell_receipt(screen, resume(session, what, manner, account=receipt))
         return
     made = _planned(session, what, wanted, gocache)
-    ids = _check_ids(checks)
-
-    def run() -> Any:
-        return run_checks(session, Path(made.target), ids)
+    run = _checking(session, Path(made.target), checks, proving=bool(prove))
 
     if dry_run:
         _tell_dry_run(session, screen, made, run())
@@ -190,7 +224,7 @@ def clean(
         _tell_nothing(screen, made)
         return
     asking = None if json or not sys.stdin.isatty() else _asking(screen)
-    tell_receipt(screen, run_clean(session, made, run, manner, asking, always_ask=confirm))
+    tell_receipt(screen, run_clean(session, made, run, manner, asking, always_ask=confirm, account=receipt))
 
 
 def undo(
@@ -351,23 +385,44 @@ def _wanted(
 
 
 def _manner(session: "Session", wait: str | None, proof: str | None, prove: list[str] | None) -> "Manner":
-    from go_cache_safeguard.flows.prove import prover_for
+    from go_cache_safeguard.flows.packages import Wanted as Proved
+    from go_cache_safeguard.flows.prove import prover_for, steps_of
     from go_cache_safeguard.flows.remove import Manner
 
-    chosen = proof or session.config.choice("clean.proof")
-    if chosen not in {"canary", "none"}:
-        raise typer.BadParameter(f"{chosen!r} is neither canary nor none", param_hint="--proof")
+    steps = steps_of(proof or session.config.choice("clean.proof"), packages=bool(prove))
     wait_s = options.duration(wait, "--wait")
     return Manner(
         wait_s=session.default_wait_s if wait_s is None else wait_s,
-        prover=prover_for(canary=chosen == "canary", packages=tuple(prove or ())),
+        prover=prover_for(steps, Proved(tuple(prove or ["./..."]))),
     )
 
 
-def _check_ids(text: str | None) -> tuple[str, ...] | None:
+def _copying(session: "Session", key: Path | None, file: Path | None, repository: bool) -> "Snapshotter | None":  # noqa: FBT001 - as typed
+    from go_cache_safeguard.flows.copying import copy_to_file, copy_to_repository
+
+    if file is not None and repository:
+        raise UsageFailure("--snapshot and --snapshot-file are two places for one copy", not_done="nothing was done")
+    if file is not None:
+        return copy_to_file(session, file, key=key)
+    if repository:
+        return copy_to_repository(key=key)
+    if key is not None:
+        raise UsageFailure("--sign needs --snapshot or --snapshot-file", not_done="nothing was done")
+    return None
+
+
+def _checking(session: "Session", target: Path, text: str | None, *, proving: bool) -> "Callable[[], list[Verdict]]":
+    """What runs the checks that a person named: by default those of build caches, and with --prove those of modules, too."""
+    from go_cache_safeguard.flows.checks import askable_in, run_checks, run_module_checks, split_ids
+
     if text is None:
-        return None
-    return () if text == "none" else tuple(part.strip() for part in text.split(",") if part.strip())
+        askable = askable_in(session, session.cwd) if proving else ()
+        return lambda: [*run_checks(session, target), *run_module_checks(session, session.cwd, askable)]
+    if text == "all":
+        return lambda: [*run_checks(session, target), *run_module_checks(session, session.cwd)]
+    names = () if text == "none" else tuple(part.strip() for part in text.split(",") if part.strip())
+    of_builds, of_modules = split_ids(names)
+    return lambda: [*run_checks(session, target, of_builds), *run_module_checks(session, session.cwd, of_modules)]
 
 
 def _planned(session: "Session", what: str | None, wanted: "Wanted", gocache: Path | None) -> "Plan":

@@ -14,7 +14,21 @@ import typer
 from typer.exceptions import TyperException
 
 from go_cache_safeguard import __version__
-from go_cache_safeguard.cli import act, audit, config_show, doctor, look, mod, operations
+from go_cache_safeguard.cli import (
+    act,
+    audit,
+    config_show,
+    doctor,
+    look,
+    mod,
+    operations,
+    redis,
+    restore,
+    rollback,
+    snapshot,
+    stale,
+    verify,
+)
 from go_cache_safeguard.core.errors import ExitCode, Failure
 
 _EPILOG = (
@@ -51,8 +65,14 @@ def _root(
 look.register(app)
 act.register(app)
 doctor.register(app)
+verify.register(app)
+stale.register(app)
 app.add_typer(mod.app, name="mod")
+app.add_typer(redis.app, name="redis")
 app.add_typer(operations.app, name="ops")
+app.command()(rollback.rollback)
+snapshot.app.command()(restore.restore)
+app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(audit.app, name="audit")
 app.add_typer(config_show.app, name="config")
 

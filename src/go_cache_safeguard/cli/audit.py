@@ -7,12 +7,16 @@ Never:     writes to the journal.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from go_cache_safeguard.cli import options
 from go_cache_safeguard.core.errors import ExitCode
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.account import Checked
 
 app = typer.Typer(help="The journal: log, verify, export.", no_args_is_help=True)
 
@@ -47,24 +51,47 @@ def log(
 
 
 @app.command()
-def verify(*, json: options.Json = False, state_dir: options.StateDir = None) -> None:
+def verify(
+    *,
+    receipt: Annotated[
+        Path | None,
+        typer.Option("--receipt", metavar="FILE", help="Also compare this receipt with what the journal says."),
+    ] = None,
+    json: options.Json = False,
+    state_dir: options.StateDir = None,
+) -> None:
     """Check every record, the chain and the head: any edit, deletion, insertion or reordering is named."""
     from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.flows.account import check_account
 
     session = options.session(state_dir=state_dir, json=json)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
     with session.journal(read_only=True) as journal:
         breaks = journal.verify()
         count = sum(1 for _ in journal.rows())
+        checked = None if receipt is None else check_account(journal, receipt)
     if json:
         found = [{"seq": one.seq, "kind": str(one.kind), "text": one.text} for one in breaks]
-        screen.document("audit", 1, {"records": count, "breaks": found, "whole": not breaks})
+        kept = {} if checked is None else {"receipt": checked.as_value()}
+        screen.document("audit", 1, {"records": count, "breaks": found, "whole": not breaks, **kept})
     else:
         for one in breaks:
             screen.line(f"record {one.seq}: {one.kind}: {one.text}", "bold red")
         screen.line(f"{count:,} records, {len(breaks)} breaks" + ("" if breaks else ": the journal is whole"))
-    if breaks:
+        if checked is not None:
+            _tell_receipt(screen, checked)
+    if breaks or (checked is not None and checked.differences):
         raise typer.Exit(ExitCode.JOURNAL_TAMPERED)
+
+
+def _tell_receipt(screen: "Screen", checked: "Checked") -> None:
+    for one in checked.differences:
+        screen.line(f"receipt: {one.where} is {one.told}, and the journal says {one.journal}", "bold red")
+    if checked.differences:
+        screen.line(f"the receipt of {checked.op} is not what the journal says", "bold red")
+        return
+    since = "" if checked.now == checked.state else f"; since then it became {checked.now}"
+    screen.line(f"the receipt of {checked.op} is what the journal says: it was {checked.state}{since}")
 
 
 @app.command()

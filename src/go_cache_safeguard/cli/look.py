@@ -6,6 +6,7 @@ Never:     changes a cache, except `fsck --repair`, which goes through the same 
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ import typer
 
 from go_cache_safeguard.cli import options
 from go_cache_safeguard.cli.doctor import exit_code
-from go_cache_safeguard.core.errors import Failure
+from go_cache_safeguard.core.errors import Failure, UsageFailure
 from go_cache_safeguard.core.size import format_size
 from go_cache_safeguard.core.verdict import Outcome
 
@@ -26,6 +27,23 @@ if TYPE_CHECKING:
     from go_cache_safeguard.gocache.summary import Amount, Part, Summary
 
 Only = Annotated[str | None, typer.Option("--only", metavar="IDS", help="Only these checks, with commas between.")]
+
+
+class Target(StrEnum):
+    """What `check` asks about."""
+
+    BUILD = "build"
+    MOD = "mod"
+    ALL = "all"
+
+
+OfTarget = Annotated[
+    Target | None,
+    typer.Option(
+        "--target",
+        help="What to ask about: the build cache, the modules of the current directory, or both. [default: build; with --only: all]",
+    ),
+]
 _TOP = 8
 
 
@@ -65,6 +83,7 @@ def status(
 
 def check(
     *,
+    target: OfTarget = None,
     only: Only = None,
     gocache: options.GoCache = None,
     json: options.Json = False,
@@ -72,21 +91,37 @@ def check(
     settings: options.Settings = None,
     state_dir: options.StateDir = None,
 ) -> None:
-    """Ask the checks that stand before any removal; the exit code says the worst verdict."""
+    """Ask the checks that stand before any removal; the exit code says the worst verdict.
+
+    The checks of modules ask about the module or workspace in the current directory.
+    """
     from go_cache_safeguard.cli.screen import Screen
-    from go_cache_safeguard.flows.checks import run_checks
+    from go_cache_safeguard.flows.checks import run_checks, run_module_checks, split_ids
 
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
-    path = _existing(session, gocache)
-    ids = None if only is None else tuple(part.strip() for part in only.split(",") if part.strip())
-    verdicts = run_checks(session, path, ids)
+    build: tuple[str, ...] | None = None if target in {None, Target.BUILD, Target.ALL} else ()
+    modules: tuple[str, ...] | None = None if target in {Target.MOD, Target.ALL} else ()
+    if only is not None:
+        build, modules = split_ids([part.strip() for part in only.split(",") if part.strip()])
+        _refuse_others(target, build, modules)
+    path = _existing(session, gocache) if build != () else None
+    verdicts = [] if path is None else run_checks(session, path, build)
+    verdicts += run_module_checks(session, session.cwd, modules)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
     if json:
-        screen.document("check", 1, {"gocache": str(path), "verdicts": [verdict.as_value() for verdict in verdicts]})
+        values = [verdict.as_value() for verdict in verdicts]
+        screen.document("check", 1, {"gocache": None if path is None else str(path), "verdicts": values})
     else:
         for verdict in verdicts:
             screen.verdict(verdict)
     raise typer.Exit(exit_code(verdicts))
+
+
+def _refuse_others(target: Target | None, build: Sequence[str], modules: Sequence[str]) -> None:
+    """An id that `--target` leaves out would be dropped without a word."""
+    left_out = modules if target is Target.BUILD else build if target is Target.MOD else ()
+    if left_out:
+        raise UsageFailure(f"{left_out[0]!r} is no check of --target {target}", hint="leave --target away, or say all")
 
 
 def fsck(

@@ -17,7 +17,7 @@ from go_cache_safeguard.core.errors import UsageFailure
 if TYPE_CHECKING:
     from go_cache_safeguard.core.operation import Operation
 
-app = typer.Typer(help="Pending and past operations: list, show, approve, reject.", no_args_is_help=True)
+app = typer.Typer(help="Pending and past operations: list, show, receipt, approve, reject.", no_args_is_help=True)
 
 Op = Annotated[str, typer.Argument(metavar="OP", help="The operation's id.")]
 
@@ -73,6 +73,27 @@ def show(
         screen.document("op", 1, as_value(operation))
         return
     _show(screen, operation)
+
+
+@app.command()
+def receipt(
+    op: Annotated[str, typer.Argument(metavar="OP", autocompletion=complete_operation)],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A new file; default: stdout.")
+    ] = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Write the receipt that an auditor keeps: all that the journal says of one operation, up to now."""
+    from go_cache_safeguard.flows.account import account_of, write_account
+
+    session = options.session(state_dir=state_dir)
+    with session.journal(read_only=True) as journal:
+        if output is None:
+            sys.stdout.buffer.write(account_of(journal, op))
+            return
+        write_account(journal, op, output)
+    typer.echo(f"the receipt of {op} is in {output}; `audit verify --receipt {output}` checks it", err=True)
 
 
 @app.command()
@@ -193,6 +214,8 @@ def _show(screen: Any, operation: "Operation") -> None:
         ("requester", f"{operation.requester}, {operation.at}"),
         ("approver", data.get("approver", "")),
         ("reasons", "; ".join(data.get("reasons", ()))),
+        ("why", data.get("why", "")),
+        ("evidence", data.get("evidence", "")),
         ("way", " -> ".join(operation.states)),
     ):
         if text:

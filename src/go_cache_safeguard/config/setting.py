@@ -21,7 +21,9 @@ Value: TypeAlias = str | int | Share
 PREFIX = "GO_CACHE_SAFEGUARD_"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOOLCHAIN = re.compile(r"(local|auto|path|go1[0-9A-Za-z.-]*)(\+(auto|path))?", re.ASCII)
+_WORDS = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")
 _DIGITS = re.compile(r"\d{1,9}", re.ASCII)
+_URL = re.compile(r"(file:///|(s3|gs|az)://[^@/?#\s]+)[!-~]*", re.ASCII)
 
 
 class Kind(Enum):
@@ -33,7 +35,9 @@ class Kind(Enum):
     DURATION = duration.ALLOWED
     COUNT = "a whole number"
     PATH = "an absolute path"
+    PLACE = "an absolute path, or a URL such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
     TOOLCHAIN = "what GOTOOLCHAIN may be, such as local, auto or go1.27.3"
+    WORDS = "words with white space between them, or nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Setting:
     def allowed(self) -> str:
         """What a value may be, as half a sentence."""
         words = _one_of(self.choices) if self.kind is Kind.CHOICE else self.kind.value
-        if self.kind is Kind.PATH:
+        if self.kind in {Kind.PATH, Kind.PLACE}:
             words += ", or nothing"
         if self.high is not None:
             words += f", from {self.low} to {self.high}"
@@ -101,8 +105,12 @@ class Setting:
                 return int(_matched(text, _DIGITS))
             case Kind.PATH:
                 return _path(text)
+            case Kind.PLACE:
+                return _place(text)
             case Kind.TOOLCHAIN:
                 return _matched(text, _TOOLCHAIN)
+            case Kind.WORDS:
+                return _matched(text, _WORDS).strip()
             case _:
                 assert_never(self.kind)
 
@@ -136,7 +144,13 @@ def _path(text: str) -> str:
     return text
 
 
+def _place(text: str) -> str:
+    return _matched(text, _URL) if "://" in text else _path(text)
+
+
 _THEN = ("allow", "hold", "refuse")
+_TREATED = ("pass", "protect", "check", "hold", "refuse")
+_FOUND = ("pass", "warn", "block")
 
 SETTINGS = (
     Setting("policy.on_block", Kind.CHOICE, "hold", "What happens to a removal when a check says BLOCK.", _THEN),
@@ -173,6 +187,14 @@ SETTINGS = (
         "24h",
         "How long a held operation waits before it expires.",
         low=60,
+    ),
+    Setting(
+        "drift.verdict",
+        Kind.CHOICE,
+        "warn",
+        "What `mod drift` says when dependencies changed, or when a version in use was retracted or deprecated. Another hash in"
+        " go.sum always blocks.",
+        ("warn", "block"),
     ),
     Setting("go.command", Kind.PATH, "", "The go command to start; nothing means the first `go` on PATH."),
     Setting(
@@ -227,6 +249,175 @@ SETTINGS = (
         Kind.COUNT,
         "0",
         "How many files per second `purge` deletes at most; 0 means as many as the disk allows.",
+    ),
+    Setting(
+        "redis.on_writes",
+        Kind.CHOICE,
+        "pass",
+        "What happens to a command that adds, or changes a value in place; protect makes protected keys read-only.",
+        _TREATED,
+    ),
+    Setting(
+        "redis.on_expires",
+        Kind.CHOICE,
+        "protect",
+        "What happens to a command that sets or takes away the time at which a key ends.",
+        _TREATED,
+    ),
+    Setting(
+        "redis.on_empties",
+        Kind.CHOICE,
+        "protect",
+        "What happens to a command that takes elements out of a key, which goes with its last one.",
+        _TREATED,
+    ),
+    Setting(
+        "redis.on_overwrites",
+        Kind.CHOICE,
+        "protect",
+        "What happens to a command that puts another value in the place of a whole one.",
+        _TREATED,
+    ),
+    Setting(
+        "redis.on_removes", Kind.CHOICE, "check", "What happens to a command that takes whole keys away.", _TREATED
+    ),
+    Setting(
+        "redis.on_flushes",
+        Kind.CHOICE,
+        "hold",
+        "What happens to a command that takes away all keys of a database, a slot or an index, or all code.",
+        _TREATED,
+    ),
+    Setting(
+        "redis.on_script",
+        Kind.CHOICE,
+        "hold",
+        "What happens to a script that is not on the list `redis.scripts`.",
+        _TREATED,
+    ),
+    Setting(
+        "redis.on_server",
+        Kind.CHOICE,
+        "hold",
+        "What happens to a command that changes the server, its role, its files or who may use it.",
+        _TREATED,
+    ),
+    Setting(
+        "redis.on_unknown",
+        Kind.CHOICE,
+        "hold",
+        "What happens to a command that is not in the table of commands.",
+        ("hold", "refuse"),
+    ),
+    Setting(
+        "redis.commands",
+        Kind.WORDS,
+        "",
+        "What happens to single commands whatever their class, such as `KEYS=hold CONFIG|SET=check`.",
+    ),
+    Setting(
+        "redis.scripts",
+        Kind.WORDS,
+        "",
+        "SHA-1 digests of scripts that were looked at; they run unless they name a protected key.",
+    ),
+    Setting(
+        "redis.protect",
+        Kind.WORDS,
+        "",
+        "Keys that nothing may be lost of: patterns such as `session:*`, or regular expressions of the whole key after `re:`.",
+    ),
+    Setting(
+        "redis.allow",
+        Kind.WORDS,
+        "",
+        "Patterns as in `redis.protect`; if there are any, only such keys may lose something.",
+    ),
+    Setting(
+        "redis.namespaces",
+        Kind.WORDS,
+        "",
+        "What may stand before the first colon of a key that loses something; nothing means anything.",
+    ),
+    Setting(
+        "redis.pattern_depth",
+        Kind.COUNT,
+        "2",
+        "How many parts, with colons between them, a pattern must tell before its first wildcard; fewer is a whole key space.",
+        high=100,
+    ),
+    Setting(
+        "redis.block_ttl_threshold",
+        Kind.DURATION,
+        "5m",
+        "A key that ends by itself sooner than this is not removed by hand.",
+    ),
+    Setting(
+        "redis.on_no_expiry",
+        Kind.CHOICE,
+        "warn",
+        "What the check of expiries says of a key that never ends by itself.",
+        _FOUND,
+    ),
+    Setting(
+        "redis.on_missing", Kind.CHOICE, "pass", "What the check of expiries says of a key that is not there.", _FOUND
+    ),
+    Setting(
+        "redis.expire_soon",
+        Kind.DURATION,
+        "1s",
+        "An expiry that is no farther away than this counts as a removal.",
+        high=86_400,
+    ),
+    Setting("redis.max_keys", Kind.COUNT, "1000", "A command may remove at most so many keys; 0 means any number."),
+    Setting("redis.max_bytes", Kind.SIZE, "1GiB", "A command may remove at most so many bytes; 0 means any number."),
+    Setting("redis.max_share", Kind.SHARE, "10%", "A command may remove at most this share of a database's keys."),
+    Setting(
+        "redis.max_rate",
+        Kind.COUNT,
+        "10000",
+        "A client may remove at most so many keys in a minute; 0 means any number.",
+    ),
+    Setting(
+        "redis.hit_rate_lookups",
+        Kind.COUNT,
+        "100",
+        "How many look-ups a window of five seconds needs before its hit rate means anything.",
+        low=1,
+        high=1_000_000,
+    ),
+    Setting(
+        "snapshot.repository",
+        Kind.PLACE,
+        "",
+        "Where snapshots go; nothing means the folder `repository` in the state directory.",
+    ),
+    Setting(
+        "snapshot.key",
+        Kind.PATH,
+        "",
+        "File with the public key that must have signed a snapshot before anything is restored from it; nothing means that"
+        " signatures are not asked for.",
+    ),
+    Setting(
+        "snapshot.compression",
+        Kind.COUNT,
+        "1",
+        "How hard zstd tries to make what a snapshot stores smaller; 0 means not at all.",
+        high=19,
+    ),
+    Setting(
+        "snapshot.grace",
+        Kind.DURATION,
+        "24h",
+        "How long `snapshot prune` leaves objects alone that no snapshot needs: a writer may be about to.",
+    ),
+    Setting(
+        "snapshot.timeout",
+        Kind.DURATION,
+        "3m",
+        "How long one object may take on its way to or from the repository, all attempts together.",
+        low=1,
     ),
     Setting(
         "state.dir",

@@ -51,7 +51,7 @@ _MEANING = {
     ExitCode.NOTHING_REMOVED: "acting failed and nothing was removed",
     ExitCode.PARTLY_REMOVED: "acting failed in the middle; the message says how to put back what was moved",
     ExitCode.PROOF_FAILED: "the proof after acting failed and everything was put back",
-    ExitCode.RESTORE_FAILED: "putting back failed; what is left stays in quarantine",
+    ExitCode.RESTORE_FAILED: "putting back or restoring failed, or not everything came; what is left stays where it is",
     ExitCode.GO: "the go command is missing or failed",
     ExitCode.LOCKED: "another safeguard works on the same cache",
     ExitCode.JOURNAL: "the journal cannot be read or written",

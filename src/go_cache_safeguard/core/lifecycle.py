@@ -20,6 +20,7 @@ class State(StrEnum):
     HELD = "HELD"
     REFUSED = "REFUSED"
     APPROVED = "APPROVED"
+    SNAPSHOTTING = "SNAPSHOTTING"
     REJECTED = "REJECTED"
     EXPIRED = "EXPIRED"
     CANCELLED = "CANCELLED"
@@ -41,9 +42,11 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     None: frozenset({S.REQUESTED}),
     S.REQUESTED: frozenset({S.CHECKED, S.CANCELLED}),
     S.CHECKED: frozenset({S.ALLOWED, S.HELD, S.REFUSED, S.CANCELLED}),
-    S.ALLOWED: frozenset({S.REMOVING, S.CANCELLED, S.REFUSED}),
+    S.ALLOWED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.CANCELLED, S.REFUSED}),
     S.HELD: frozenset({S.APPROVED, S.REJECTED, S.EXPIRED, S.CANCELLED}),
-    S.APPROVED: frozenset({S.REMOVING, S.EXPIRED, S.CANCELLED, S.REFUSED}),
+    S.APPROVED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.EXPIRED, S.CANCELLED, S.REFUSED}),
+    # A copy of what will go is made. When that fails, nothing goes, and an approval is used up all the same.
+    S.SNAPSHOTTING: frozenset({S.REMOVING, S.CANCELLED}),
     # Index entries are away and outputs wait for running builds; or everything is away; or we go back.
     S.REMOVING: frozenset({S.WAITING, S.PROVING, S.ROLLING_BACK}),
     S.WAITING: frozenset({S.REMOVING, S.PROVING, S.ROLLING_BACK, S.UNDOING}),
@@ -66,7 +69,7 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
 UNFINISHED = frozenset({S.REMOVING, S.WAITING, S.PROVING, S.ROLLING_BACK, S.UNDOING, S.PURGING})
 """States in which something may be half done: `recover` looks at these."""
 
-PENDING = frozenset({S.REQUESTED, S.CHECKED, S.ALLOWED, S.HELD, S.APPROVED})
+PENDING = frozenset({S.REQUESTED, S.CHECKED, S.ALLOWED, S.HELD, S.APPROVED, S.SNAPSHOTTING})
 """States in which nothing was touched yet."""
 
 

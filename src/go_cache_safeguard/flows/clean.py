@@ -7,7 +7,8 @@ Never:     executes a plan that is neither ALLOWED nor APPROVED; executes one tw
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from go_cache_safeguard.core.plan import Plan, parse_plan
 from go_cache_safeguard.core.policy import decide
 from go_cache_safeguard.core.receipt import Receipt
 from go_cache_safeguard.core.verdict import Verdict
+from go_cache_safeguard.flows.account import write_account
 from go_cache_safeguard.flows.approve import approve_by_digest, expire
 from go_cache_safeguard.flows.remove import Manner, execute
 from go_cache_safeguard.flows.session import Session, new_operation_id
@@ -124,6 +126,7 @@ def clean(
     confirm: Confirm | None,
     *,
     always_ask: bool = False,
+    account: Path | None = None,
 ) -> Receipt:
     """The whole story for one plan.
 
@@ -134,6 +137,7 @@ def clean(
         manner: How it is executed.
         confirm: Asks the person at the terminal; None when there is none.
         always_ask: Ask even when policy allows.
+        account: A new file for the receipt that an auditor keeps, however it ends; None for none.
 
     Raises:
         Held: Policy holds it, and nobody here may or did approve.
@@ -141,14 +145,28 @@ def clean(
     """
     with session.journal() as journal:
         asked = ask(session, journal, plan, checks)
-        if isinstance(asked.decision, Refuse):
-            raise Refused("; ".join(asked.decision.reasons), not_done="nothing was removed")
-        if isinstance(asked.decision, Hold):
-            _approve_here(session, journal, asked, confirm)
-        elif always_ask and confirm is not None and not _typed_right(confirm(asked), plan):
-            journal.advance(asked.op, State.CANCELLED, {"why": "not confirmed"})
-            raise Refused("not confirmed", not_done="nothing was removed")
-        return execute(session, journal, asked.op, plan, manner)
+        with _accounted(session, journal, asked.op, account):
+            return _go_on(session, journal, asked, manner, confirm, always_ask=always_ask)
+
+
+def _go_on(
+    session: Session,
+    journal: "Journal",
+    asked: Asked,
+    manner: Manner,
+    confirm: Confirm | None,
+    *,
+    always_ask: bool,
+) -> Receipt:
+    plan = asked.plan
+    if isinstance(asked.decision, Refuse):
+        raise Refused("; ".join(asked.decision.reasons), not_done="nothing was removed")
+    if isinstance(asked.decision, Hold):
+        _approve_here(session, journal, asked, confirm)
+    elif always_ask and confirm is not None and not _typed_right(confirm(asked), plan):
+        journal.advance(asked.op, State.CANCELLED, {"why": "not confirmed"})
+        raise Refused("not confirmed", not_done="nothing was removed")
+    return execute(session, journal, asked.op, plan, manner)
 
 
 def _typed_right(typed: str, plan: Plan) -> bool:
@@ -169,8 +187,30 @@ def _approve_here(session: Session, journal: "Journal", asked: Asked, confirm: C
     approve_by_digest(session, journal, asked.op, typed)
 
 
-def resume(session: Session, op: str, manner: Manner) -> Receipt:
+@contextmanager
+def _accounted(session: Session, journal: "Journal", op: str, account: Path | None) -> Iterator[None]:
+    """Write the receipt when the story is over, however it ends; what ended it is not hidden by a full disk."""
+    try:
+        yield
+    except BaseException:
+        if account is not None:
+            try:
+                write_account(journal, op, account)
+            except (Failure, OSError) as problem:
+                session.progress.say(f"the receipt of {op} was not written: {problem}")
+        raise
+    if account is not None:
+        write_account(journal, op, account)
+
+
+def resume(session: Session, op: str, manner: Manner, *, account: Path | None = None) -> Receipt:
     """Execute an operation that was held and is approved now.
+
+    Args:
+        session: Who works, with which settings.
+        op: The operation.
+        manner: How it is executed.
+        account: A new file for the receipt, however it ends; None for none.
 
     Raises:
         Held: It is still held.
@@ -185,7 +225,8 @@ def resume(session: Session, op: str, manner: Manner) -> Receipt:
             )
         if operation.state not in {State.APPROVED, State.ALLOWED}:
             raise IllegalTransition(f"{op} is {operation.state}: it cannot be executed", not_done="nothing was removed")
-        return execute(session, journal, op, kept_plan(session, operation), manner)
+        with _accounted(session, journal, op, account):
+            return execute(session, journal, op, kept_plan(session, operation), manner)
 
 
 def _keep_plan(session: Session, op: str, plan: Plan) -> None:

@@ -1,8 +1,9 @@
 """Verify modules: of one build list, or of the whole module cache.
 
 Knows:     where the build list, the go.sum files and the module cache are found, and in which order they are asked.
-Called by: the command line's `mod verify`.
-Never:     goes online, changes go.mod, go.sum or the module cache, or judges: that is `gomod.verify`.
+Called by: the command line's `mod verify`; `flows.drift` finds module and go command with it.
+Never:     goes online, changes go.mod, go.sum or the module cache, or judges: that is `gomod.verify` and
+           `gomod.checks.integrity`.
 Source:    `go help list`, `go help modules`: `-modfile` names another go.mod, and go.sum is then the one beside it; not allowed in a
            workspace, which has the go.sum of every module and go.work.sum. There even `go list -m -mod=readonly` writes
            go.work.sum, beside the go.work that GOWORK names. Tried with go1.21.13 and go1.27.3.
@@ -11,15 +12,17 @@ Source:    `go help list`, `go help modules`: `-modfile` names another go.mod, a
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from go_cache_safeguard.core.errors import UsageFailure
+from go_cache_safeguard.core.errors import Failure, UsageFailure
 from go_cache_safeguard.core.verdict import Outcome, Verdict
+from go_cache_safeguard.flows.registered import registered
 from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.flows.vendor import verify_vendor
+from go_cache_safeguard.flows.versions import Pins, judge_versions
 from go_cache_safeguard.gomod.buildlist import (
     BuildList,
     Wanted,
@@ -30,18 +33,15 @@ from go_cache_safeguard.gomod.buildlist import (
     parse_work,
     strongest,
 )
+from go_cache_safeguard.gomod.checks import integrity
 from go_cache_safeguard.gomod.layout import make_version
-from go_cache_safeguard.gomod.read import list_versions, read_copy
-from go_cache_safeguard.gomod.sumfile import Pin, SumFile, merge, parse_sum
+from go_cache_safeguard.gomod.read import list_versions
+from go_cache_safeguard.gomod.sumfile import SumFile, merge, parse_sum
 from go_cache_safeguard.gomod.verify import (
-    Copy,
     Damage,
     Finding,
     Need,
     Totals,
-    is_pinned,
-    judge,
-    judge_copy,
     judge_go,
     show,
 )
@@ -49,9 +49,6 @@ from go_cache_safeguard.gotool.complaint import last_lines, printable
 from go_cache_safeguard.gotool.run import Go, Ran
 from go_cache_safeguard.tree.owner import must_drop
 from go_cache_safeguard.tree.root import open_directory
-
-_THREADS = min(8, os.cpu_count() or 1)
-"""Hashing and inflating free the interpreter's lock, so threads are enough."""
 
 _OFFLINE = {
     "GOPROXY": "off",
@@ -61,7 +58,6 @@ _OFFLINE = {
     "GOFLAGS": "",
     "GOCACHE": "off",  # none of these commands needs it
 }
-_Pins = Mapping[tuple[str, str], tuple[Pin, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +72,7 @@ class Report:
         totals: What was looked at.
         notes: What a person should know besides.
         verdicts: Ours first, then what go says about each module directory.
+        pins: What the go.sum files demand.
     """
 
     modcache: Path
@@ -85,6 +82,7 @@ class Report:
     totals: Totals
     notes: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
+    pins: Pins
 
 
 @dataclass(slots=True)
@@ -101,7 +99,7 @@ class _Gathered:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """One module, or the workspace that it belongs to.
 
     Attributes:
@@ -122,58 +120,104 @@ class _Place:
         return [folder / "vendor" for folder in (*self.mains, *([self.go_work.parent] if self.go_work else []))]
 
 
-def verify_module(session: Session, directory: Path, modcache: Path | None = None) -> Report:
+def verify_module(
+    session: Session, directory: Path, modcache: Path | None = None, *, everything: bool = False, go: bool = True
+) -> Report:
     """Verify every module of one build list.
 
     Args:
         session: Who asks.
         directory: Inside a module or a workspace.
         modcache: GOMODCACHE; None for what go says.
+        everything: Read every byte, whatever is remembered.
+        go: Whether to run `go mod verify` as well, which remembers nothing.
 
     Raises:
         UsageFailure: The directory is in no module.
         GoMissing: There is no go command.
         UnsafePath: The module cache cannot be entered safely.
     """
-    cache = _modcache(session, modcache)
-    asking = _Asking(session, cache)
+    cache = modcache_of(session, modcache)
+    asking = Asking(session, cache)
     place = asking.place(directory)
     gathered = _Gathered()
     session.progress.phase("computing the build list")
     asking.gather(place, gathered)
     with _entered(cache) as root:
-        totals = _hash_all(session, root, gathered)
-    return _report(asking, "build-list", gathered, totals, [place])
+        totals = _judge(session, root, gathered, everything=everything)
+        for vendor in filter(_is_vendor, place.vendors):
+            found, note = verify_vendor(session, vendor, root, merge(gathered.sums), asking.run)
+            gathered.findings += found
+            gathered.notes.append(note)
+    return _report(asking, "build-list", gathered, totals, [place] if go else [])
 
 
-def verify_cache(session: Session, against: Sequence[Path], modcache: Path | None = None) -> Report:
+def ask(session: Session, directory: Path) -> Verdict:
+    """The check `mod-integrity` for the build list of one module or workspace.
+
+    Raises:
+        Failure: As `verify_module`.
+    """
+    ours, *go = verify_module(session, directory).verdicts
+    beside = tuple(f"{verdict.check}: {verdict.outcome}: {verdict.summary}" for verdict in go)
+    return replace(ours, evidence=(*ours.evidence, *beside))
+
+
+def verify_cache(
+    session: Session,
+    against: Sequence[Path] | None,
+    modcache: Path | None = None,
+    *,
+    everything: bool = False,
+    go: bool = True,
+) -> Report:
     """Verify every zip and every tree in the module cache.
 
     Args:
         session: Who asks.
-        against: Directories of modules or workspaces whose go.sum files bind what they name.
+        against: Directories of modules or workspaces whose go.sum files bind what they name; None for all that are registered.
         modcache: GOMODCACHE; None for what go says.
+        everything: Read every byte, whatever is remembered.
+        go: Whether to run `go mod verify` for each of these as well.
 
     Raises:
         UsageFailure: A directory is in no module.
         UnsafePath: The module cache cannot be entered safely.
     """
-    cache = _modcache(session, modcache)
-    asking = _Asking(session, cache)
-    places = [asking.place(directory) for directory in against]
+    cache = modcache_of(session, modcache)
+    asking = Asking(session, cache)
     gathered = _Gathered()
+    places = _registered(session, asking, gathered) if against is None else [asking.place(folder) for folder in against]
     for place in places:
         asking.gather_sums(place, gathered)
     session.progress.phase("listing modules")
     with _entered(cache) as root:
         if root is not None:
             _list_all(root, gathered)
-        totals = _hash_all(session, root, gathered)
-    return _report(asking, "whole-cache", gathered, totals, places)
+        totals = _judge(session, root, gathered, everything=everything)
+    return _report(asking, "whole-cache", gathered, totals, places if go else [])
 
 
-def _report(asking: "_Asking", scope: str, gathered: _Gathered, totals: Totals, places: Sequence[_Place]) -> Report:
-    ours = judge(gathered.findings, totals, gathered.notes)
+def _registered(session: Session, asking: "Asking", gathered: _Gathered) -> list[Place]:
+    """Modules that are registered; of one that is away, or of all when that cannot be read, the answer is not known."""
+    places = []
+    try:
+        folders = registered(session)
+    except Failure as failure:
+        text = f"which modules are registered is not known: {failure.what}"
+        gathered.say("registered modules", Damage.UNREADABLE, Outcome.UNKNOWN, text)
+        return []
+    for folder in folders:
+        try:
+            places.append(asking.place(folder))
+        except UsageFailure as failure:
+            text = f"it is registered, and {failure.what}; `go-cache-safeguard mod forget {folder}` ends that"
+            gathered.say(str(folder), Damage.UNREADABLE, Outcome.UNKNOWN, text)
+    return places
+
+
+def _report(asking: "Asking", scope: str, gathered: _Gathered, totals: Totals, places: Sequence[Place]) -> Report:
+    ours = integrity.judge(integrity.IntegrityFacts(gathered.findings, totals, gathered.notes))
     go = [asking.go_says(place, ours.outcome, alone=len(places) == 1) for place in places]
     return Report(
         modcache=asking.modcache,
@@ -183,10 +227,16 @@ def _report(asking: "_Asking", scope: str, gathered: _Gathered, totals: Totals, 
         totals=totals,
         notes=tuple(gathered.notes),
         verdicts=(ours, *go),
+        pins=merge(gathered.sums),
     )
 
 
-def _modcache(session: Session, given: Path | None) -> Path:
+def modcache_of(session: Session, given: Path | None) -> Path:
+    """The module cache, resolved: what was given, or what go says.
+
+    Raises:
+        UsageFailure: It is a relative path.
+    """
     named = str(given) if given is not None else session.environ.get("GOMODCACHE", "")
     if not named:
         # Not `go_env`, which insists on a build cache; modules need none.
@@ -209,6 +259,12 @@ def _entered(modcache: Path) -> Iterator[int | None]:
         os.close(fd)
 
 
+def _judge(session: Session, root: int | None, gathered: _Gathered, *, everything: bool) -> Totals:
+    found, totals = judge_versions(session, root, gathered.wanted, merge(gathered.sums), everything=everything)
+    gathered.findings += found
+    return totals
+
+
 def _list_all(root: int, gathered: _Gathered) -> None:
     def unreadable(name: str, why: str) -> None:
         gathered.say(name, Damage.UNREADABLE, Outcome.UNKNOWN, why)
@@ -217,69 +273,34 @@ def _list_all(root: int, gathered: _Gathered) -> None:
     gathered.wanted += [Wanted(version, Need.CACHE) for version in found]
 
 
-def _hash_all(session: Session, root: int | None, gathered: _Gathered) -> Totals:
-    """Read, hash and judge every module version; its content is forgotten at once, so memory stays small."""
-    pins = merge(gathered.sums)
-    wanted = list(dict.fromkeys(gathered.wanted))
-
-    def one(what: Wanted) -> tuple[tuple[Finding, ...], Copy]:
-        copy = Copy(what.version) if root is None else read_copy(root, what.version)
-        return judge_copy(copy, pins, what.need), copy
-
-    session.progress.phase("hashing modules", len(wanted))
-    totals = Totals()
-    found: dict[int, tuple[Finding, ...]] = {}
-    for at, (findings, copy) in _in_threads(one, wanted):
-        found[at] = findings
-        totals = totals.plus(copy, pinned=is_pinned(copy.version, pins))
-        session.progress.update(totals.versions, totals.size)
-    session.progress.phase("")
-    gathered.findings += [finding for at in sorted(found) for finding in found[at]]
-    return totals
-
-
-def _in_threads(
-    work: Callable[[Wanted], tuple[tuple[Finding, ...], Copy]], todo: Sequence[Wanted]
-) -> Iterator[tuple[int, tuple[tuple[Finding, ...], Copy]]]:
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
-        waiting: dict[Future[tuple[tuple[Finding, ...], Copy]], int] = {
-            pool.submit(work, one): at for at, one in enumerate(todo)
-        }
-        for done in as_completed(list(waiting)):
-            yield waiting.pop(done), done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-class _Asking:
+class Asking:
     """The go command and what it is asked about modules, offline."""
 
     def __init__(self, session: Session, modcache: Path) -> None:
         self._session, self.modcache = session, modcache
 
-    def place(self, directory: Path) -> _Place:
+    def place(self, directory: Path) -> Place:
         """The module or workspace that a directory is in."""
         whole = self._session.cwd / directory
         if not whole.is_dir():
             raise UsageFailure(f"{show(os.fsencode(whole))} is not a directory", not_done="nothing was read")
-        answer = json.loads(self._run(("env", "-json", "GOMOD", "GOWORK"), whole).or_fail().stdout)
+        answer = json.loads(self.run(("env", "-json", "GOMOD", "GOWORK"), whole).or_fail().stdout)
         go_mod, go_work = (_path(answer.get(key, "")) for key in ("GOMOD", "GOWORK"))
         if go_work is not None:
-            told = self._run(("work", "edit", "-json", str(go_work)), whole).or_fail().stdout
+            told = self.run(("work", "edit", "-json", str(go_work)), whole).or_fail().stdout
             work = parse_work(told, str(go_work.parent))
             if work is None:
                 raise UsageFailure(f"{show(os.fsencode(go_work))} cannot be understood", not_done="nothing was read")
-            return _Place(whole, tuple(Path(use) for use in work.uses), go_work, work)
+            return Place(whole, tuple(Path(use) for use in work.uses), go_work, work)
         if go_mod is not None:
-            return _Place(whole, (go_mod.parent,))
+            return Place(whole, (go_mod.parent,))
         raise UsageFailure(
             f"{show(os.fsencode(whole))} is in no module: there is no go.mod in it or above",
             not_done="nothing was read",
             hint="name the directory of a module, or use `go-cache-safeguard mod verify --whole-cache`",
         )
 
-    def gather(self, place: _Place, gathered: _Gathered) -> None:
+    def gather(self, place: Place, gathered: _Gathered) -> None:
         """Build list and go.sum files of a module or workspace."""
         self.gather_sums(place, gathered)
         listed = self._build_list(place, gathered)
@@ -294,11 +315,8 @@ class _Asking:
         for local in listed.local:
             text = "it is replaced by this directory, which no hash covers"
             gathered.say(local.path, Damage.NOT_COVERABLE, Outcome.WARN, text, file=local.directory)
-        for vendor in filter(_is_vendor, place.vendors):
-            text = "go builds from this directory, which is not compared"
-            gathered.say(str(vendor.parent), Damage.NOT_COVERABLE, Outcome.WARN, text, file="vendor")
 
-    def gather_sums(self, place: _Place, gathered: _Gathered) -> None:
+    def gather_sums(self, place: Place, gathered: _Gathered) -> None:
         """Only the go.sum files."""
         self._read_sums([main / "go.sum" for main in place.mains], gathered)
         if place.go_work is not None:
@@ -306,15 +324,15 @@ class _Asking:
             work = place.go_work.with_name(f"{place.go_work.name}.sum")
             self._read_sums([work] if work.exists() else [], gathered)
 
-    def go_says(self, place: _Place, ours: Outcome, *, alone: bool) -> Verdict:
+    def go_says(self, place: Place, ours: Outcome, *, alone: bool) -> Verdict:
         """The real `go mod verify`."""
         self._session.progress.phase("go mod verify")
-        ran = self._run(("mod", "verify"), place.directory)
+        ran = self.run(("mod", "verify"), place.directory)
         self._session.progress.phase("")
         where = "" if alone else show(os.fsencode(place.directory))
         return judge_go(ran.exit_code, printable(ran.stdout + ran.stderr), ours, where)
 
-    def _build_list(self, place: _Place, gathered: _Gathered) -> BuildList | None:
+    def _build_list(self, place: Place, gathered: _Gathered) -> BuildList | None:
         ran = self._list(place)
         modules = parse_modules(ran.stdout)
         if ran.exit_code or modules is None:
@@ -325,26 +343,26 @@ class _Asking:
             return None
         return make_build_list(modules, strongest([self._requires(main, gathered) for main in place.mains]))
 
-    def _list(self, place: _Place) -> Ran:
+    def _list(self, place: Place) -> Ran:
         """The build list, from copies of go.mod or go.work without a go.sum: what go writes then is thrown away with them."""
         with tempfile.TemporaryDirectory(prefix="go-cache-safeguard-") as folder:
             flags: tuple[str, ...] = ("-mod=mod", f"-modfile={folder}/go.mod")
             extra: Mapping[str, str] = {}
             copy = Path(folder) / "go.mod"
             if place.work is None:
-                copy.write_bytes(_content(place.mains[0] / "go.mod"))
+                copy.write_bytes(content_of(place.mains[0] / "go.mod"))
             else:
                 flags, extra = ("-mod=readonly",), {"GOWORK": f"{folder}/go.work"}
                 copy = Path(folder) / "go.work"
                 copy.write_text(place.work.text, "utf-8", "surrogateescape")
-            owner = self._owner()
+            owner = self.owner()
             if owner is not None and must_drop(owner[0]):
                 for path in (copy, copy.parent):
                     os.chown(path, *owner, follow_symlinks=False)
-            return self._run(("list", "-m", "-json", *flags, "all"), place.directory, extra)
+            return self.run(("list", "-m", "-json", *flags, "all"), place.directory, extra)
 
     def _requires(self, main: Path, gathered: _Gathered) -> Mapping[str, Need]:
-        ran = self._run(("mod", "edit", "-json"), main)
+        ran = self.run(("mod", "edit", "-json"), main)
         requires = None if ran.exit_code else parse_requires(ran.stdout)
         if requires is None:
             said = last_lines(ran.stderr, 3).replace("\n", " ")
@@ -367,16 +385,17 @@ class _Asking:
             for line in file.malformed:
                 gathered.say(name, Damage.SUM_MALFORMED, Outcome.BLOCK, f"go does not accept line {line}")
 
-    def _owner(self) -> tuple[int, int] | None:
+    def owner(self) -> tuple[int, int] | None:
+        """User and group of the module cache; None if there is none yet."""
         try:
             found = self.modcache.stat()
         except OSError:
             return None  # no module cache: go runs as us, and finds nothing
         return found.st_uid, found.st_gid
 
-    def _run(self, args: Sequence[str], cwd: Path, more: Mapping[str, str] | None = None) -> Ran:
+    def run(self, args: Sequence[str], cwd: Path, more: Mapping[str, str] | None = None) -> Ran:
         """Go with the rights of whom the module cache belongs to: it leaves lock files there."""
-        owner = self._owner()
+        owner = self.owner()
         go: Go = self._session.go if owner is None else self._session.go_for(*owner)
         extra = {**_OFFLINE, "GOMODCACHE": str(self.modcache), **(more or {})}
         if owner is not None and must_drop(owner[0]):
@@ -384,7 +403,12 @@ class _Asking:
         return go.run(args, cwd=cwd, extra_env=extra)
 
 
-def _content(go_mod: Path) -> bytes:
+def content_of(go_mod: Path) -> bytes:
+    """A go.mod file.
+
+    Raises:
+        UsageFailure: It cannot be read.
+    """
     try:
         return go_mod.read_bytes()
     except OSError as error:

@@ -63,7 +63,8 @@ def recover(session: Session, prover: Prover | None, *, wait_s: int) -> list[Rec
     with session.journal() as journal:
         operations = journal.operations()
         ended = [found for operation in operations if (found := _give_up(journal, operation)) is not None]
-        unfinished = [operation for operation in operations if operation.state in UNFINISHED]
+        begun = UNFINISHED | {State.SNAPSHOTTING}
+        unfinished = [operation for operation in operations if operation.state in begun]
         return ended + [_recover(session, journal, operation, prover, wait_s) for operation in unfinished]
 
 
@@ -101,6 +102,9 @@ def _in_cache(site: Site, operation: Operation, prover: Prover | None, wait_s: i
     # Under the lock now: whoever had the operation is gone, or has ended it. Look again.
     operation = site.journal.operation(operation.id)
     match operation.state:
+        case State.SNAPSHOTTING:
+            # Whoever copied held the lock: it is gone. What it copied is whole or absent, and nothing was touched.
+            site.journal.advance(operation.id, State.CANCELLED, {"why": "stopped while a snapshot was made"})
         case State.REMOVING | State.ROLLING_BACK:
             put_back(site, operation.id, why="recovered after a crash")
         case State.WAITING:

@@ -9,17 +9,18 @@ Source:    two phases because a running build uses only `-d` paths once it has p
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from go_cache_safeguard.core.canonical import Value
-from go_cache_safeguard.core.errors import ExitCode, Failure
+from go_cache_safeguard.core.errors import ExitCode, Failure, PlanVoid
 from go_cache_safeguard.core.lifecycle import State
-from go_cache_safeguard.core.plan import Item, Plan
+from go_cache_safeguard.core.plan import Item, Plan, parse_plan
 from go_cache_safeguard.core.receipt import Receipt
-from go_cache_safeguard.flows.interrupt import stoppable
+from go_cache_safeguard.flows.evidence import keep
+from go_cache_safeguard.flows.interrupt import at_once, stoppable
 from go_cache_safeguard.flows.prove import Proof, Prover
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.site import Site, open_site
@@ -30,6 +31,7 @@ from go_cache_safeguard.gotool.processes import GoProcess, ProcessScan, scan_go_
 from go_cache_safeguard.journal.store import JournalUnusable
 from go_cache_safeguard.snapshot.quarantine import NoOperation
 from go_cache_safeguard.snapshot.receipt import PutBack, Taken
+from go_cache_safeguard.tree.root import Root
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -63,6 +65,10 @@ class RemovalFailed(Failure):
     meaning = "moving to quarantine failed in the middle, and so did the way back; `recover` goes on"
 
 
+Snapshotter: TypeAlias = Callable[[Session, Root, str, Plan], Mapping[str, Value]]
+"""Copies what a plan lists, before it goes: session, the open cache, operation, plan. Returns what the journal keeps of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How a plan is executed.
@@ -70,10 +76,12 @@ class Manner:
     Attributes:
         wait_s: How long outputs wait for running go commands, in seconds.
         prover: Makes the proof afterwards; None for none.
+        snapshotter: Copies what will go, before; None for no copy.
     """
 
     wait_s: int
     prover: Prover | None
+    snapshotter: Snapshotter | None = None
 
 
 @dataclass(slots=True)
@@ -150,7 +158,11 @@ class _Removal:
     account: _Account = field(default_factory=_Account)
 
     def go(self, manner: Manner) -> None:
-        """Both phases."""
+        """Both phases; in a module cache, of which nobody builds while go's own locks are held, all at once."""
+        if self.site.of_modules:
+            with self.site.undisturbed(item.name for item in self.plan.items):
+                self._take("moving modules to quarantine", self.plan.items, self.stop)
+            return
         entries, outputs = split(self.plan.items)
         self._take("moving index entries to quarantine", entries, self.stop)
         if not self.account.stopped:
@@ -252,23 +264,49 @@ def execute(session: Session, journal: "Journal", op: str, plan: Plan, manner: M
         Interrupted: Somebody asked to stop, and everything was put back.
         RemovalFailed: Neither forward nor back worked.
     """
-    with open_site(session, journal, plan.target, plan.identity) as site, stoppable(session.progress.say) as stop:
-        journal.advance(op, State.REMOVING, {"quarantine": str(site.quarantine.place)})
-        began = time.monotonic_ns()
-        removal = _Removal(site, op, plan, stop)
-        try:
-            site.quarantine.prepare(op, plan.data)
-            removal.go(manner)
-        except (Failure, OSError) as error:
-            put_back(site, op, why=str(error))
-            raise
-        receipt = removal.account.receipt(op, plan, (time.monotonic_ns() - began) // 10**6)
-        if removal.account.stopped:
-            put_back(site, op, why="stopped on request")
-            raise Interrupted("stopped on request", not_done="everything that had been moved was put back")
-        if receipt.waiting:
-            return _wait(site, receipt)
-        return prove(site, receipt, manner.prover)
+    with open_site(session, journal, plan.target, plan.identity, plan.kind) as site:
+        copied = _snapshot(site, op, plan, manner.snapshotter) if manner.snapshotter is not None else {}
+        with stoppable(session.progress.say) as stop:
+            facts: dict[str, Value] = {"quarantine": str(site.quarantine.place), **copied}
+            return _remove(site, op, plan, manner, facts=facts, stop=stop)
+
+
+def _remove(
+    site: Site, op: str, plan: Plan, manner: Manner, *, facts: Mapping[str, Value], stop: Callable[[], bool]
+) -> Receipt:
+    site.journal.advance(op, State.REMOVING, facts)
+    began = time.monotonic_ns()
+    removal = _Removal(site, op, plan, stop)
+    try:
+        site.quarantine.prepare(op, plan.data)
+        removal.go(manner)
+    except (Failure, OSError) as error:
+        put_back(site, op, why=str(error))
+        raise
+    receipt = removal.account.receipt(op, plan, (time.monotonic_ns() - began) // 10**6)
+    if removal.account.stopped:
+        put_back(site, op, why="stopped on request")
+        raise Interrupted("stopped on request", not_done="everything that had been moved was put back")
+    if receipt.waiting:
+        return _wait(site, receipt)
+    return prove(site, receipt, manner.prover)
+
+
+def _snapshot(site: Site, op: str, plan: Plan, snapshotter: Snapshotter) -> Mapping[str, Value]:
+    """Copy first. Without the copy that was asked for, nothing goes.
+
+    Returns:
+        What the journal keeps of it.
+
+    Raises:
+        Failure: Whatever kept the copy from being made; the operation is CANCELLED then.
+    """
+    site.journal.advance(op, State.SNAPSHOTTING, {})
+    try:
+        return {"snapshot": snapshotter(site.session, site.root, op, plan)}
+    except (Failure, OSError, KeyboardInterrupt) as error:
+        site.journal.advance(op, State.CANCELLED, {"why": f"no snapshot was made: {str(error) or 'interrupted'}"})
+        raise
 
 
 def finish_waiting(site: Site, plan: Plan, receipt: Receipt, prover: Prover | None, wait_s: int) -> Receipt:
@@ -347,16 +385,17 @@ def prove(site: Site, receipt: Receipt, prover: Prover | None) -> Receipt:
     """
     if site.journal.operation(receipt.op).state is not State.PROVING:
         _write_or_go_back(site, receipt.op, State.PROVING, {"receipt": receipt.as_value()})
-    proof = prover(site.session, site.root) if prover is not None else Proof(passed=True, evidence=())
+    proof = _proof(site, receipt.op, prover)
+    kept = "" if proof.clean else keep(site.session, receipt.op, site.root.path, proof)
     if not proof.passed:
         why = "; ".join(proof.evidence) or "no evidence"
-        put_back(site, receipt.op, why=f"the proof failed: {why}")
+        put_back(site, receipt.op, why=f"the proof failed: {why}", more={"evidence": kept})
         raise ProofFailed(
             f"the proof failed in {site.root.path}: {why}",
-            not_done="everything was put back as it was",
+            not_done=f"everything was put back as it was; all evidence: {kept}",
             hint=f"`go-cache-safeguard ops show {receipt.op}` has the evidence; --proof none asks for no proof",
         )
-    done = replace(receipt, state=State.DONE, proof=proof.evidence)
+    done = replace(receipt, state=State.DONE, proof=(*proof.evidence, *([f"all evidence: {kept}"] if kept else [])))
     try:
         site.journal.advance(receipt.op, State.DONE, {"receipt": done.as_value(), "done_s": int(time.time())})
     except JournalUnusable as failure:
@@ -368,14 +407,38 @@ def prove(site: Site, receipt: Receipt, prover: Prover | None) -> Receipt:
     return done
 
 
-def put_back(site: Site, op: str, *, why: str) -> None:
+def _proof(site: Site, op: str, prover: Prover | None) -> Proof:
+    """Make the proof. Whoever does not want to wait for it gets everything back.
+
+    Raises:
+        Interrupted: Somebody asked to stop.
+    """
+    if prover is None or site.of_modules:
+        return Proof(passed=True, evidence=())
+    try:
+        with at_once():
+            return prover(site.session, site.root)
+    except KeyboardInterrupt:
+        put_back(site, op, why="stopped on request during the proof")
+        raise Interrupted(
+            "stopped on request during the proof", not_done="everything that had been moved was put back"
+        ) from None
+
+
+def put_back(site: Site, op: str, *, why: str, more: Mapping[str, Value] | None = None) -> None:
     """The way back of an operation that did not end well.
+
+    Args:
+        site: Where.
+        op: The operation.
+        why: Why, for the journal.
+        more: What else the journal keeps of it.
 
     Raises:
         RemovalFailed: Something could not be put back; it stays in quarantine.
     """
     if site.journal.operation(op).state is not State.ROLLING_BACK:
-        _write_or_go_back(site, op, State.ROLLING_BACK, {"why": why})
+        _write_or_go_back(site, op, State.ROLLING_BACK, {"why": why, **(more or {})})
     back = merge_back(site, op)
     outcome: dict[str, Value] = {
         "restored": back.restored,
@@ -404,12 +467,23 @@ def tidy(site: Site, op: str, back: PutBack) -> None:
         site.session.progress.say(f"the empty quarantine of {op} could not be removed: {problem}")
 
 
+def _planned_modules(site: Site, op: str) -> Sequence[str]:
+    """What go must not touch meanwhile. Without a plan that can be read everything goes back all the same."""
+    if not site.of_modules:
+        return ()
+    try:
+        return [item.name for item in parse_plan(site.quarantine.plan_data(op)).items]
+    except (NoOperation, PlanVoid):
+        return ()
+
+
 def merge_back(site: Site, op: str) -> PutBack:
     """Have the door put everything back; an operation that never got as far as a quarantine has nothing to."""
     progress = site.session.progress
     progress.phase("putting entries back")
     try:
-        return site.quarantine.put_back(op, now_ns=time.time_ns(), progress=progress.update)
+        with site.undisturbed(_planned_modules(site, op)):
+            return site.quarantine.put_back(op, now_ns=time.time_ns(), progress=progress.update)
     except NoOperation:
         # Killed between its record and its directory: nothing had been moved.
         return PutBack()

@@ -1,12 +1,12 @@
 """A cache with its quarantine, open and locked: where anything that changes a cache happens.
 
-Knows:     how both are entered, and that whoever is inside is alone.
+Knows:     how both are entered, that whoever is inside is alone, and what differs between a build cache and a module cache.
 Called by: `flows.remove`, `flows.undo`, `flows.purge`, `flows.recover`.
 Never:     changes anything by itself.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.gocache.layout import ENTRY_NAME
+from go_cache_safeguard.gomod.layout import ENTRY_NAME as MODULE_NAME
+from go_cache_safeguard.gomod.layout import version_of
+from go_cache_safeguard.gotool.modlock import hold_module_locks
 from go_cache_safeguard.snapshot.quarantine import Quarantine, open_quarantine
 from go_cache_safeguard.tree.root import Root, open_root
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
+
+
+MODULES = "go-module-cache"
+"""The kind of a plan for a module cache; every other is for a build cache."""
+_GO_WAIT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +38,37 @@ class Site:
         journal: Open for writing.
         root: The cache.
         quarantine: Its quarantine, locked.
+        kind: Of the plans that are carried out here.
     """
 
     session: Session
     journal: "Journal"
     root: Root
     quarantine: Quarantine
+    kind: str = ""
+
+    @property
+    def of_modules(self) -> bool:
+        """Whether this is a module cache, in which nothing is built."""
+        return self.kind == MODULES
+
+    def undisturbed(self, names: Iterable[str]) -> AbstractContextManager[None]:
+        """Hold go's own locks on what is moved, where go has any.
+
+        Args:
+            names: What is moved.
+
+        Raises:
+            ModulesBusy: A go command holds one.
+        """
+        if not self.of_modules:
+            return nullcontext()
+        versions = {version for name in names if (version := version_of(name)) is not None}
+        return hold_module_locks(self.root, [version.download(".lock") for version in versions], wait_s=_GO_WAIT_S)
 
 
 @contextmanager
-def open_site(session: Session, journal: "Journal", target: str, identity: str) -> Iterator[Site]:
+def open_site(session: Session, journal: "Journal", target: str, identity: str, kind: str = "") -> Iterator[Site]:
     """Enter a cache that was looked at before.
 
     Args:
@@ -47,6 +76,7 @@ def open_site(session: Session, journal: "Journal", target: str, identity: str) 
         journal: Open for writing.
         target: Absolute path of the cache.
         identity: `device:inode` that it had when it was looked at.
+        kind: Of the plan that is carried out there.
 
     Raises:
         UnsafePath: It cannot be entered safely, or is another directory now.
@@ -57,14 +87,16 @@ def open_site(session: Session, journal: "Journal", target: str, identity: str) 
     place = Path(configured) if configured else None
     with (
         open_root(Path(target), identity=identity) as root,
-        open_quarantine(root, allowed=ENTRY_NAME, place=place) as quarantine,
+        open_quarantine(
+            root, allowed=MODULE_NAME if kind == MODULES else ENTRY_NAME, place=place, deep=kind == MODULES
+        ) as quarantine,
     ):
-        yield Site(session, journal, root, quarantine)
+        yield Site(session, journal, root, quarantine, kind)
 
 
 @contextmanager
 def site_of(session: Session, journal: "Journal", operation: Operation) -> Iterator[Site]:
     """Enter the cache of an operation; raises as `open_site` does."""
     data = operation.data
-    with open_site(session, journal, str(data["target"]), str(data["identity"])) as site:
+    with open_site(session, journal, str(data["target"]), str(data["identity"]), str(data.get("kind", ""))) as site:
         yield site

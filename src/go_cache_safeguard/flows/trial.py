@@ -113,10 +113,15 @@ def _build(go: Go, place: Path, name: str, environ: dict[str, str]) -> Built:
 
 def home_of_owner(root: Root) -> dict[str, str]:
     """HOME of the cache's owner when we act for somebody else: go needs one, and ours is not theirs."""
-    if not must_drop(root.uid):
+    return home_of(root.uid)
+
+
+def home_of(uid: int) -> dict[str, str]:
+    """The same for any owner."""
+    if not must_drop(uid):
         return {}
     try:
-        home = pwd.getpwuid(root.uid).pw_dir
+        home = pwd.getpwuid(uid).pw_dir
     except KeyError:
         home = "/nonexistent"
     return {"HOME": home, "GOPATH": f"{home}/go", "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": ""}

@@ -79,7 +79,11 @@ def undo(session: Session, op: str, prover: Prover | None) -> Undone:
         if back.failed or back.stopped:
             journal.advance(op, State.UNKNOWN, {"undo_failed": [list(pair) for pair in back.failed[:20]]})
             raise _failed(op, back)
-        proof = prover(session, site.root) if prover is not None else Proof(passed=True, evidence=())
+        proof = (
+            prover(session, site.root)
+            if prover is not None and not site.of_modules
+            else Proof(passed=True, evidence=())
+        )
         undone = Undone(op, back.restored, back.bytes, back.newer, proof.evidence, took_ms)
         journal.advance(op, State.UNDONE, {"undo": undone.as_value(), "proved": proof.passed})
         tidy(site, op, back)

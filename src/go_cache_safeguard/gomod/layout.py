@@ -14,6 +14,13 @@ DOWNLOADS = "cache/download"
 SUFFIXES = (".ziphash", ".zip", ".mod", ".partial")
 """What stands for a module version beside others of the same module; the longer one of two that fit comes first."""
 
+ENTRY_NAME = re.compile(
+    r"(?!cache/)(?:[a-z0-9~._!-]+/)*[a-z0-9~._!-]+@v[a-z0-9~._+!-]*"
+    r"|cache/download/(?:[a-z0-9~._!-]+/)+@v/v[a-z0-9~._+!-]*\.(?:zip|ziphash|mod)",
+    re.ASCII,
+)
+"""What may ever be taken out of a module cache: an extracted tree, a zip, its hash, a go.mod file."""
+
 _ESCAPE = re.compile("[A-Z]")
 _UNESCAPE = re.compile("!([a-z])")
 _PATH = re.compile(r"[A-Za-z0-9~._-]+(/[A-Za-z0-9~._-]+)*", re.ASCII)
@@ -48,7 +55,16 @@ class Version:
         Args:
             suffix: One of `SUFFIXES`.
         """
-        return f"{DOWNLOADS}/{escape(self.path)}/@v/{escape(self.version)}{suffix}"
+        return f"{self.folder}/{self.file(suffix)}"
+
+    @property
+    def folder(self) -> str:
+        """Where the download cache keeps all versions of the module, relative to GOMODCACHE."""
+        return f"{DOWNLOADS}/{escape(self.path)}/@v"
+
+    def file(self, suffix: str) -> str:
+        """The name of one of its files in `folder`."""
+        return f"{escape(self.version)}{suffix}"
 
 
 def escape(text: str) -> str:
@@ -87,6 +103,14 @@ def parse_tree(name: str) -> Version | None:
     """Which version a directory holds; `name` is relative to GOMODCACHE."""
     path, _, version = name.partition(_TREE_MARK)
     return _parse(path, version)
+
+
+def version_of(name: str) -> Version | None:
+    """Which version a file of the download cache, or a tree, belongs to; `name` is relative to GOMODCACHE."""
+    folder, _, last = name.rpartition("/")
+    if folder.startswith(f"{DOWNLOADS}/") and folder.endswith("/@v"):
+        return parse_download(folder[len(DOWNLOADS) + 1 : -3], last)
+    return parse_tree(name)
 
 
 def is_tree(name: str) -> bool:

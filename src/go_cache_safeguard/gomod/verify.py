@@ -1,7 +1,7 @@
 """Is a module version in the cache what go.sum says, and what was downloaded?
 
 Knows:     which of zip, tree, `.ziphash`, `.mod` and go.sum to believe when they differ, and what each damage means.
-Called by: `gomod.read` fills a `Copy`; `flows.modules` asks for findings and the verdict.
+Called by: `gomod.read` fills a `Copy`; `flows.versions` asks for findings, of which `gomod.checks.integrity` makes the verdict.
 Never:     reads or hashes a file.
 Source:    cmd/go/internal/modcmd/verify.go `verifyMod` compares zip and tree with `.ziphash` only; cmd/go/internal/modfetch/fetch.go
            `checkMod`, `haveModSumLocked`; cmd/go/internal/toolchain/select.go (`_go.mod`); read in go1.21.13 and go1.26.8, tried
@@ -9,22 +9,16 @@ Source:    cmd/go/internal/modcmd/verify.go `verifyMod` compares zip and tree wi
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from go_cache_safeguard.core.canonical import Value
-from go_cache_safeguard.core.check import Check
 from go_cache_safeguard.core.verdict import Outcome, Verdict
 from go_cache_safeguard.gomod.dirhash import hash1
 from go_cache_safeguard.gomod.layout import Version
 from go_cache_safeguard.gomod.sumfile import Pin
 
-CHECK = Check(
-    id="mod-verify",
-    title="content of modules",
-    question="Is every zip and every extracted tree what go.sum demands, and what was downloaded?",
-    blind_spot="A module that no go.sum names is compared with its own .ziphash only, which whoever replaced it could replace, too.",
-)
 TOOLCHAIN = "golang.org/toolchain"
 _SHOWN = 20
 _MOD_SUFFIX = "/go.mod"
@@ -48,6 +42,7 @@ class Damage(StrEnum):
     SUM_MISMATCH = "go-sum-mismatch"
     SUM_MALFORMED = "go-sum-malformed"
     NOT_COVERABLE = "not-coverable"
+    VENDOR_INCONSISTENT = "vendor-inconsistent"
     UNPROVED = "unproved"
     UNREADABLE = "unreadable"
     NO_BUILD_LIST = "no-build-list"
@@ -120,11 +115,20 @@ class Content:
         files: Name below the module to the 32 bytes of its SHA-256.
         odd: What has no place in a module; if there is any, the hash means nothing.
         size: Bytes of all files.
+        h1: Their hash; None if it was not computed yet, or means nothing. Content that is only remembered has nothing else.
+        sha: Of a zip, the SHA-256 of the file itself, if it was computed.
     """
 
     files: Mapping[bytes, bytes]
     odd: tuple[Odd, ...] = ()
     size: int = 0
+    h1: str | None = field(default=None, compare=False)
+    sha: bytes = field(default=b"", compare=False)
+
+    @property
+    def remembered(self) -> bool:
+        """Whether its files were not read now, so that none of them could be named."""
+        return self.h1 is not None and not self.files
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,85 @@ class Copy:
         """Whether there is more than the `.mod` file."""
         return not (isinstance(self.zip, Absent) and isinstance(self.tree, Absent))
 
+    @property
+    def remembered(self) -> bool:
+        """Whether files that are wrong could not be named, because they were not read now."""
+        return any(isinstance(one, Content) and one.remembered for one in (self.zip, self.tree))
+
+
+class Sums(NamedTuple):
+    """All hashes of a module version that is sound in itself. Such a version need not be read again to be judged again.
+
+    Attributes:
+        zip: `h1:` hash of what the zip holds; None if there is no zip.
+        tree: Likewise of the tree; if there are both, they are the same.
+        hash: What `.ziphash` says; None if it is not there.
+        mod: `h1:` hash of the `.mod` file; None if it is not there.
+        sha: SHA-256 of the zip itself; empty if it is not known.
+    """
+
+    zip: str | None
+    tree: str | None
+    hash: str | None
+    mod: str | None
+    sha: bytes
+
+
+def settle(copy: Copy) -> Copy:
+    """Compute the hashes of zip and tree, that of both only once if they hold the same."""
+    prefix = f"{copy.version}/".encode()
+    archive = _with_h1(copy.zip, prefix) if isinstance(copy.zip, Content) else copy.zip
+    tree = copy.tree
+    if isinstance(tree, Content) and not tree.remembered:
+        tree = _without_copies(tree, copy.version)
+        same = isinstance(archive, Content) and not archive.remembered and tree == archive
+        tree = replace(tree, h1=archive.h1) if same and isinstance(archive, Content) else _with_h1(tree, prefix)
+    return replace(copy, zip=archive, tree=tree)
+
+
+def _with_h1(content: Content, prefix: bytes) -> Content:
+    if content.h1 is not None or content.odd:
+        return content
+    return replace(content, h1=hash1((prefix + name, digest) for name, digest in content.files.items()))
+
+
+def sums_of(copy: Copy) -> Sums | None:
+    """What is worth remembering of a module version that was read; None if anything about it is not sound in itself."""
+    if copy.partial:
+        return None
+    sums = Sums(_plain(copy.zip), _plain(copy.tree), _plain(copy.hash), _plain(copy.mod), _sha(copy.zip))
+    if "" in sums[:4] or (sums.zip and sums.tree and sums.zip != sums.tree):
+        return None
+    return sums
+
+
+def recall(version: Version, sums: Sums) -> Copy:
+    """A module version as it was, without its files."""
+
+    def content(h1: str | None) -> Content | Absent:
+        return Absent() if h1 is None else Content({}, h1=h1)
+
+    def text(said: str | None) -> str | Absent:
+        return Absent() if said is None else said
+
+    return Copy(version, zip=content(sums.zip), tree=content(sums.tree), hash=text(sums.hash), mod=text(sums.mod))
+
+
+def _plain(part: Content | Absent | Unreadable | Broken | str) -> str | None:
+    """A hash, None for what is not there, and an empty text for what is neither."""
+    match part:
+        case Absent():
+            return None
+        case str():
+            return part
+        case Content(h1=str(h1), odd=()):
+            return h1
+    return ""
+
+
+def _sha(part: Content | Absent | Unreadable | Broken) -> bytes:
+    return part.sha if isinstance(part, Content) else b""
+
 
 def judge_copy(copy: Copy, pins: Mapping[tuple[str, str], tuple[Pin, ...]], need: Need) -> tuple[Finding, ...]:
     """Compare everything that is known of a module version.
@@ -201,12 +284,11 @@ class _Case:
     """One module version with everything that bears on it."""
 
     def __init__(self, copy: Copy, pins: tuple[Pin, ...], mod_pins: tuple[Pin, ...], need: Need) -> None:
-        self._copy, self._pins, self._mod_pins, self._need = copy, pins, mod_pins, need
-        self._prefix = f"{copy.version}/".encode()
-        self._tree_content = _without_copies(copy.tree, copy.version) if isinstance(copy.tree, Content) else None
-        self._zip_content = copy.zip if isinstance(copy.zip, Content) else None
-        self._tree_h1 = self._h1(self._tree_content)
-        self._zip_h1 = self._h1(self._zip_content)
+        self._copy, self._pins, self._mod_pins, self._need = settle(copy), pins, mod_pins, need
+        self._tree_content = self._copy.tree if isinstance(self._copy.tree, Content) else None
+        self._zip_content = self._copy.zip if isinstance(self._copy.zip, Content) else None
+        self._tree_h1 = self._tree_content.h1 if self._tree_content else None
+        self._zip_h1 = self._zip_content.h1 if self._zip_content else None
         self._wanted = tuple(pin.h1 for pin in pins) or ((copy.hash,) if isinstance(copy.hash, str) else ())
 
     def lines(self) -> Iterator[Finding]:
@@ -279,7 +361,7 @@ class _Case:
             return
         for one in self._tree_content.odd:
             yield self._finding(Damage.ODD, Outcome.BLOCK, f"{file}/{one.name}", one.why)
-        if self._zip_content is not None and self._zip_is_sound():
+        if self._zip_content is not None and self._zip_is_sound() and not self._copy.remembered:
             yield from self._edits(self._tree_content, self._zip_content)
         elif self._tree_h1 is not None:
             yield from self._changed(self._tree_h1, file, "the tree", Damage.TREE_CHANGED)
@@ -331,11 +413,6 @@ class _Case:
         wrong = [f"{pin.where} says {pin.h1}" for pin in pins if pin.h1 != h1]
         return "; ".join(dict.fromkeys(wrong))
 
-    def _h1(self, content: Content | None) -> str | None:
-        if content is None or content.odd:
-            return None
-        return hash1((self._prefix + name, digest) for name, digest in content.files.items())
-
     def _finding(self, damage: Damage, outcome: Outcome, file: str, text: str) -> Finding:
         return Finding(self._copy.version.path, self._copy.version.version, file, damage, outcome, text)
 
@@ -371,6 +448,7 @@ class Totals:
         files: Files that were hashed in both.
         size: Their bytes, uncompressed.
         unpinned: Stored versions that no go.sum names; compared with `.ziphash` only.
+        unchanged: Stored versions that were hashed before and have not changed since.
     """
 
     versions: int = 0
@@ -380,45 +458,28 @@ class Totals:
     files: int = 0
     size: int = 0
     unpinned: int = 0
+    unchanged: int = 0
 
-    def plus(self, copy: Copy, *, pinned: bool) -> "Totals":
-        """One more."""
-        read = [one for one in (copy.zip, copy.tree) if isinstance(one, Content)]
+    def plus(self, copy: Copy, *, pinned: bool, unchanged: bool = False) -> "Totals":
+        """One more.
+
+        Args:
+            copy: What was read, or is remembered.
+            pinned: Whether a go.sum names it.
+            unchanged: Whether nothing of it was read now.
+        """
+        hashed = () if unchanged else (copy.zip, copy.tree)
+        read = [one for one in hashed if isinstance(one, Content)]
         return Totals(
             versions=self.versions + 1,
             stored=self.stored + copy.stored,
-            zips=self.zips + isinstance(copy.zip, Content),
-            trees=self.trees + isinstance(copy.tree, Content),
+            zips=self.zips + (isinstance(copy.zip, Content) and not unchanged),
+            trees=self.trees + (isinstance(copy.tree, Content) and not unchanged),
             files=self.files + sum(len(one.files) for one in read),
             size=self.size + sum(one.size for one in read),
             unpinned=self.unpinned + (copy.stored and not pinned),
+            unchanged=self.unchanged + (copy.stored and unchanged),
         )
-
-
-def judge(findings: Sequence[Finding], totals: Totals, notes: Sequence[str] = ()) -> Verdict:
-    """The worst finding decides.
-
-    Args:
-        findings: Of every module version.
-        totals: What was looked at.
-        notes: What a person should know besides, such as which module is replaced.
-    """
-    order = list(Outcome)
-    ranked = sorted(findings, key=lambda finding: -order.index(finding.outcome))
-    looked = _looked(totals)
-    if not ranked:
-        summary = "no module version to verify" if not totals.stored else "every module is what it should be"
-        return Verdict(CHECK.id, Outcome.PASS, summary, (looked, *notes))
-    modules = {(finding.module, finding.version) for finding in ranked}
-    kinds = dict.fromkeys(str(finding.damage) for finding in ranked)
-    more = (f"and {len(ranked) - _SHOWN} more; --json has them all",) if len(ranked) > _SHOWN else ()
-    return Verdict(
-        check=CHECK.id,
-        outcome=ranked[0].outcome,
-        summary=f"findings: {len(ranked)}, in modules: {len(modules)}; {', '.join(kinds)}",
-        evidence=(*(finding.line() for finding in ranked[:_SHOWN]), *more, looked, *notes),
-        remedy=tuple(dict.fromkeys(_REMEDY[finding.damage] for finding in ranked if finding.damage in _REMEDY)),
-    )
 
 
 _GO_SAW_DAMAGE = ("has been modified", "missing ziphash", "checksum", "zip: ", "not a valid zip")
@@ -443,35 +504,3 @@ def judge_go(exit_code: int, said: str, ours: Outcome, where: str = "") -> Verdi
     if ours is Outcome.BLOCK:
         return Verdict(check, Outcome.BLOCK, "go says no, too", lines[:_SHOWN])
     return Verdict(check, Outcome.WARN, f"go says no; by what we compare it is {ours}", lines[:_SHOWN])
-
-
-def _looked(totals: Totals) -> str:
-    text = (
-        f"{totals.zips} zips and {totals.trees} trees of {totals.stored} stored module versions were hashed "
-        f"({totals.files} files), of {totals.versions} looked for"
-    )
-    return text + (f"; no go.sum names {totals.unpinned} of them" if totals.unpinned else "")
-
-
-_TREE_AGAIN = "move the tree of the module out of GOMODCACHE; go extracts it again from the zip"
-_ALL_AGAIN = (
-    "move tree, .zip and .ziphash of the module out of GOMODCACHE, then run `go mod download`, which checks go.sum"
-)
-_SUM_AGAIN = "compare go.sum with the one that is committed; only then let `go mod tidy` add what is missing"
-_REMEDY = {
-    Damage.EDITED: _TREE_AGAIN,
-    Damage.EXTRA: _TREE_AGAIN,
-    Damage.MISSING: _TREE_AGAIN,
-    Damage.ODD: _TREE_AGAIN,
-    Damage.TREE_CHANGED: _ALL_AGAIN,
-    Damage.ZIP_DAMAGED: _ALL_AGAIN,
-    Damage.ZIP_CHANGED: _ALL_AGAIN,
-    Damage.HASH_WRONG: _ALL_AGAIN,
-    Damage.SUM_MISMATCH: _ALL_AGAIN,
-    Damage.UNPROVED: _ALL_AGAIN,
-    Damage.ZIP_MISSING: "`go mod download` fetches the zip again",
-    Damage.HASH_MISSING: "`go mod download` makes the hash file again from the zip",
-    Damage.SUM_LINE_MISSING: _SUM_AGAIN,
-    Damage.SUM_MALFORMED: _SUM_AGAIN,
-    Damage.NO_BUILD_LIST: "`go mod download` fetches the go.mod files that are needed to compute the build list",
-}

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +141,7 @@ class Go:
         extra_env: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         stdin: bytes | None = None,
+        told: Callable[[bytes], None] | None = None,
     ) -> Ran:
         """Run one command to its end; its exit code is a value, see `Ran.or_fail`.
 
@@ -150,6 +151,7 @@ class Go:
             extra_env: Laid over the environment; the place to set another GOTOOLCHAIN.
             timeout_s: Seconds; after them the whole process group is ended.
             stdin: What it reads; nothing if None.
+            told: Given each piece of its standard output as it comes, cut anywhere.
 
         Raises:
             GoTimedOut: It took too long.
@@ -158,12 +160,22 @@ class Go:
         environ = {**self._environ, **(extra_env or {})}
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         return _run(
-            (self.executable, args), cwd=cwd, environ=environ, timeout_s=limit_s, stdin=stdin, owner=self._owner
+            (self.executable, args),
+            cwd=cwd,
+            environ=environ,
+            timeout_s=limit_s,
+            stdin=stdin,
+            owner=self._owner,
+            told=told,
         )
 
-    def run_program(self, program: Path, *, cwd: Path, timeout_s: float) -> Ran:
-        """Run a program that go built, without arguments, as whom and in what environment go runs; same failures as `run`."""
-        return _run((program, ()), cwd=cwd, environ=self._environ, timeout_s=timeout_s, stdin=None, owner=self._owner)
+    def run_program(
+        self, program: Path, args: Sequence[str] = (), *, cwd: Path, timeout_s: float, stdin: bytes | None = None
+    ) -> Ran:
+        """Run a program that go built, or one about it, as whom and in what environment go runs; same failures as `run`."""
+        return _run(
+            (program, args), cwd=cwd, environ=self._environ, timeout_s=timeout_s, stdin=stdin, owner=self._owner
+        )
 
 
 def _run(
@@ -174,11 +186,12 @@ def _run(
     timeout_s: float,
     stdin: bytes | None,
     owner: tuple[int, int] | None,
+    told: Callable[[bytes], None] | None = None,
 ) -> Ran:
     executable, args = command
     started = time.monotonic_ns()
     with _input(stdin) as source, _start((str(executable), *args), cwd, environ, source, owner) as child:
-        outputs = {child.stdout: _Tail(), child.stderr: _Tail()}
+        outputs = {child.stdout: _Tail(told), child.stderr: _Tail()}
         try:
             in_time = _listen(child, outputs, deadline=time.monotonic() + timeout_s)
         finally:
@@ -206,10 +219,13 @@ def _run(
 class _Tail:
     """The last bytes of a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[bytes], None] | None = None) -> None:
         self._bytes = bytearray()
+        self._told = told
 
     def add(self, chunk: bytes) -> None:
+        if self._told is not None:
+            self._told(chunk)
         self._bytes += chunk
         if len(self._bytes) > 2 * OUTPUT_LIMIT:
             del self._bytes[:-OUTPUT_LIMIT]

@@ -5,13 +5,18 @@ Knows:     the place beside the cache, its lock, how an operation lies on disk, 
 Called by: `flows` (clean, undo, recover, purge). Import it where it is used.
 Never:     copies and deletes instead of renaming, goes by path below an open directory, follows a link, crosses a mount, works
            with more rights than the owner of the cache has, or touches a name that `allowed` does not match. Never takes whole
-           directories: of 40 builds that began while shards were exchanged, 3 failed.
+           shards: of 40 builds that began while shards were exchanged, 3 failed.
 Source:    rename(2): renameat2 with RENAME_NOREPLACE; a directory renamed onto an empty one replaces it
            atomically. cmd/go/internal/cache/cache.go `Trim`, `used` (go1.21.13 to go1.27.3) for times and trim.txt.
 
 On disk:   <parent>/.<cache name>.safeguard/lock
            <parent>/.<cache name>.safeguard/<op>/plan.json            durable before the first rename
            <parent>/.<cache name>.safeguard/<op>/files/<shard>/<entry>
+
+A build cache is shards with entries in them. A module cache is `deep`: an entry lies below any number of directories, and may be a
+directory with everything in it. Go makes these read-only, and such a directory can be moved to another parent only by root: so
+it gets its owner's write bit for the length of a rename, and with it the sticky bit, which go never sets and which tells whoever
+finds it after a crash that both are ours to take away again.
 """
 
 import ctypes
@@ -49,6 +54,11 @@ from go_cache_safeguard.tree.root import Root, open_below
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _SHAPE = re.compile(r"[0-9a-f]{2}/(?!\.{1,2}\Z)[^/\0]+")
 """What `allowed` can only narrow: a shard, and one name in it."""
+_DEEP_SHAPE = re.compile(r"(?:(?!\.{1,2}/)[^/\0]+/)*(?!\.{1,2}\Z)[^/\0]+")
+"""Likewise in a deep cache: a name at any depth."""
+_MAX_DEPTH = 300
+"""directories inside each other; every level holds a descriptor. Linux knows no path of more than 4096 bytes."""
+_OURS = stat.S_ISVTX | stat.S_IWUSR
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _DAY_NS = 86_400 * 10**9
 _RENAMEAT2 = {"x86_64": 316, "i686": 353, "armv7l": 382, "ppc64le": 357, "s390x": 347}.get(platform.machine(), 276)
@@ -92,16 +102,18 @@ def open_quarantine(
     place: Path | None = None,
     create: bool = True,
     exclusive: bool = True,
+    deep: bool = False,
 ) -> Iterator["Quarantine"]:
     """Enter the quarantine of a cache and hold its lock.
 
     Args:
         cache: The open cache.
-        allowed: Matches `<shard>/<entry>` for every name that may be touched.
+        allowed: Matches `<shard>/<entry>`, or in a deep cache the whole name, for every name that may be touched.
         wait_s: Seconds to wait for the lock.
         place: Absolute path of the quarantine when it is not to lie beside the cache. It must be on the same mount.
         create: Whether to make it when there is none.
         exclusive: False to only look (`stored`, `left`, `plan_data`) while another may be at work.
+        deep: Whether this is a module cache, see above. An allowed name must not lie below another allowed name.
 
     Raises:
         Locked: Somebody holds the lock; the message names them.
@@ -114,14 +126,17 @@ def open_quarantine(
         open_place(cache, place, create=create) as fd,
         hold_lock(cache, fd, wait_s=wait_s) if exclusive else nullcontext(),
     ):
-        yield Quarantine(cache, place, fd, allowed, exclusive=exclusive)
+        yield Quarantine(cache, place, fd, allowed, exclusive=exclusive, deep=deep)
 
 
 class Quarantine:
     """An open quarantine. Every method acts as the owner of the cache."""
 
-    def __init__(self, cache: Root, place: Path, fd: int, allowed: re.Pattern[str], *, exclusive: bool) -> None:
+    def __init__(
+        self, cache: Root, place: Path, fd: int, allowed: re.Pattern[str], *, exclusive: bool, deep: bool
+    ) -> None:
         self.place = place
+        self._deep = deep
         self._cache = cache
         self._fd = fd
         self._allowed = allowed
@@ -145,7 +160,7 @@ class Quarantine:
         Args:
             op: An operation that was prepared.
             items: What to move; size in bytes, stamp in nanoseconds. A directory that holds a cached program may state the size of
-                the program or of the directory.
+                the program or of the directory; one in a deep cache states the size of all files below it.
             progress: Told how many items were dealt with.
             stop: Asked before each item.
 
@@ -154,11 +169,11 @@ class Quarantine:
             MountInside: Likewise.
         """
         self._refuse_names([item.name for item in items])
-        wanted = _by_shard(items)
 
         def work(tell: Progress, stopped: Stop) -> Value:
             with _opened(self._fd, f"{op}/{_FILES}") as files:
-                return to_value(_take(_Move(self._cache.fd, files, self._allowed, tell, stopped), wanted))
+                move = _Move(self._cache.fd, files, self._allowed, tell, stopped)
+                return to_value(_take_deep(move, items) if self._deep else _take(move, _by_shard(items)))
 
         return self._receipt(Taken, op, work, progress, stop)
 
@@ -192,8 +207,15 @@ class Quarantine:
             with _opened(self._fd, op) as op_fd:
                 if _FILES not in _names(op_fd):
                     return to_value(PutBack())  # killed before anything could be moved
-            with _opened(self._fd, f"{op}/{_FILES}") as files:
-                return to_value(_put_back(_Move(self._cache.fd, files, self._allowed, tell, stopped), now_ns, only))
+                with _opened(op_fd, _FILES) as files:
+                    move = _Move(self._cache.fd, files, self._allowed, tell, stopped)
+                    if self._deep:
+                        # Without a plan it all goes back just the same; only marks in the cache are not looked for.
+                        planned = frozenset[str]()
+                        with suppress(PlanVoid):
+                            planned = _planned(op_fd)
+                        return to_value(_put_back_deep(move, planned, only))
+                    return to_value(_put_back(move, now_ns, only))
 
         return self._receipt(PutBack, op, work, progress, stop)
 
@@ -227,9 +249,10 @@ class Quarantine:
             try:
                 with _opened(self._fd, op) as op_fd:
                     # Else killed while the emptied operation was removed: its plan may be gone already.
-                    if _count(op_fd)[0]:
+                    if self._count(op_fd)[0]:
                         _refuse_unplanned(op_fd, only)
-                    _purge(purge, op_fd, only, tell)
+                    (_purge_deep if self._deep else _purge)(purge, op_fd, only, tell)
+                    purge.left, _ = self._count(op_fd)
             except NoOperation:
                 return to_value(Purged())
             if not purge.left:
@@ -240,7 +263,7 @@ class Quarantine:
 
     def stored(self) -> list[Stored]:
         """Every operation that is in quarantine, oldest first."""
-        rows = self._as_owner(lambda _tell, _stopped: [_stored(self._fd, op) for op in _operations(self._fd)])
+        rows = self._as_owner(lambda _tell, _stopped: [self._stored(op) for op in _operations(self._fd)])
         return [Stored(op, files, size, _bytes(plan)) for op, files, size, plan in cast("list[Any]", rows)]
 
     def plan_data(self, op: str) -> bytes:
@@ -250,7 +273,7 @@ class Quarantine:
             NoOperation: There is no such operation, or it has no plan.
         """
         self._refuse_op(op)
-        plan = _bytes(self._as_owner(lambda _tell, _stopped: _stored(self._fd, op)[3]))
+        plan = _bytes(self._as_owner(lambda _tell, _stopped: self._stored(op)[3]))
         if plan is None:
             raise NoOperation(
                 f"{self.place} has no plan of operation {op}", hint="`go-cache-safeguard status` lists what is there"
@@ -260,9 +283,21 @@ class Quarantine:
     def left(self, op: str) -> tuple[int, int]:
         """Entries of an operation that are in quarantine, and their bytes."""
         self._refuse_op(op)
-        row = self._as_owner(lambda _tell, _stopped: list(_stored(self._fd, op)[1:3]))
+        row = self._as_owner(lambda _tell, _stopped: list(self._stored(op)[1:3]))
         files, size = cast("list[int]", row)
         return files, size
+
+    def _count(self, op_fd: int) -> tuple[int, int]:
+        return _count_deep(op_fd, self._allowed) if self._deep else _count(op_fd)
+
+    def _stored(self, op: str) -> tuple[str, int, int, str | None]:
+        try:
+            with _opened(self._fd, op) as op_fd:
+                data = _read_plan(op_fd)
+                count, size = self._count(op_fd)
+        except NoOperation:
+            return op, 0, 0, None
+        return op, count, size, None if data is None else data.decode("latin-1")
 
     def _receipt(
         self, kind: type[Receipt], op: str, work: Callable[[Progress, Stop], Value], progress: Progress, stop: Stop
@@ -304,7 +339,7 @@ class Quarantine:
             raise NotAllowed(f"{op!r} is no operation id", not_done="nothing was touched")
 
     def _refuse_names(self, names: Sequence[str]) -> None:
-        shape, allowed = _SHAPE.fullmatch, self._allowed.fullmatch
+        shape, allowed = (_DEEP_SHAPE if self._deep else _SHAPE).fullmatch, self._allowed.fullmatch
         if all(map(shape, names)) and all(map(allowed, names)):
             return
         odd = next(name for name in names if not (shape(name) and allowed(name)))
@@ -370,8 +405,7 @@ def _drop_op(place: int, op: str) -> list[tuple[str, str]]:
     try:
         with _opened(place, op) as op_fd:
             with suppress(NoOperation), _opened(op_fd, _FILES) as files:
-                for shard in _names(files):
-                    os.rmdir(shard, dir_fd=files)
+                _drop_folders(files)
             with suppress(FileNotFoundError):
                 os.rmdir(_FILES, dir_fd=op_fd)
             for name in (_PARTIAL, _PLAN):
@@ -382,6 +416,16 @@ def _drop_op(place: int, op: str) -> list[tuple[str, str]]:
     except (OSError, NoOperation) as error:
         return [(op, f"the emptied operation could not be removed: {error}")]
     return []
+
+
+def _drop_folders(directory: int, depth: int = 0) -> None:
+    """Remove directories in which there is nothing but such directories."""
+    if depth > _MAX_DEPTH:
+        raise OSError(errno.ELOOP, "directories are too deep")
+    for name in _names(directory):
+        with _opened(directory, name) as inside:
+            _drop_folders(inside, depth + 1)
+        os.rmdir(name, dir_fd=directory)
 
 
 # ---------------------------------------------------------------- taking
@@ -417,7 +461,7 @@ class _Move:
         """Make every rename durable: what received names first. After a power cut, a rename without this is undone."""
         for directory, shard in sorted(self.touched, key=lambda pair: (pair[0] != self.files, pair[1])):
             try:
-                with _opened(directory, shard) as fd:
+                with _folder_of(directory, shard) as fd:
                     os.fsync(fd)
             except NoOperation:
                 pass  # gone as a whole since
@@ -712,13 +756,18 @@ class _Purge:
         return Purged(self.removed, self.bytes, self.left, tuple(self.failed), stopped=self.stopped())
 
 
+def _planned(op_fd: int) -> frozenset[str]:
+    """Names in the plan of an operation."""
+    data = _read_plan(op_fd)
+    if data is None:
+        raise PlanVoid("the operation has no plan that can be read", not_done="nothing was touched")
+    return frozenset(item.name for item in parse_plan(data).items)
+
+
 def _refuse_unplanned(op_fd: int, only: Sequence[str]) -> None:
     if not only:
         return
-    data = _read_plan(op_fd)
-    if data is None:
-        raise PlanVoid("the operation has no plan that can be read", not_done="nothing was removed")
-    unplanned = set(only).difference(item.name for item in parse_plan(data).items)
+    unplanned = set(only).difference(_planned(op_fd))
     if unplanned:
         raise NotAllowed(
             f"{min(unplanned)!r} is not in the plan of the operation ({len(unplanned)} such names)",
@@ -739,7 +788,6 @@ def _purge(purge: _Purge, op_fd: int, only: Sequence[str], tell: Progress) -> No
             os.fsync(files)
     except NoOperation:
         pass  # killed while the emptied operation was removed: only its directory is left
-    purge.left, _ = _count(op_fd)
 
 
 def _purge_shard(purge: _Purge, files: int, shard: str, entries: Sequence[str]) -> None:
@@ -791,16 +839,6 @@ def _operations(place: int) -> list[str]:
     return sorted(name for name in _names(place) if is_operation_id(name))
 
 
-def _stored(place: int, op: str) -> tuple[str, int, int, str | None]:
-    try:
-        with _opened(place, op) as op_fd:
-            data = _read_plan(op_fd)
-            count, size = _count(op_fd)
-    except NoOperation:
-        return op, 0, 0, None
-    return op, count, size, None if data is None else data.decode("latin-1")
-
-
 def _bytes(text: Value) -> bytes | None:
     return text.encode("latin-1") if isinstance(text, str) else None
 
@@ -821,6 +859,221 @@ def _count(op_fd: int) -> tuple[int, int]:
     except NoOperation:
         pass  # nothing is there, so nothing counts
     return count, size
+
+
+# ---------------------------------------------------------------- deep caches
+
+
+def _take_deep(move: _Move, items: Sequence[Item]) -> Taken:
+    for item in sorted(items):
+        if move.stopped():
+            break
+        folder, _, entry = item.name.rpartition("/")
+        try:
+            with _folder_of(move.cache, folder) as source, _folder_like(move, folder) as target:
+                _take_one(move, source, target, entry, item)
+            move.touched |= {(move.files, folder), (move.cache, folder)}
+        except (NoOperation, FileNotFoundError):
+            move.missing.append(item.name)
+        except OSError as error:
+            move.fail([item.name], error)
+        move.step(1)
+    move.sync()
+    return move.taken()
+
+
+def _take_one(move: _Move, source: int, target: int, entry: str, item: Item) -> None:
+    found = os.stat(entry, dir_fd=source, follow_symlinks=False)
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        move.failed.append((item.name, "it is neither a plain file nor a directory"))
+    elif found.st_mtime_ns != item.stamp or _size_below(source, entry, found) != item.size:
+        move.changed.append(item.name)
+    elif entry in _names(target):
+        move.failed.append((item.name, "one of this name is in quarantine already"))
+    else:
+        _move_deep(source, entry, target, found)
+        move.moved += 1
+        move.bytes += item.size
+
+
+def _put_back_deep(move: _Move, planned: frozenset[str], only: frozenset[str] | None) -> PutBack:
+    newer = 0
+    for folder, entry in _entries_below(move.files, "", move.allowed):
+        name = f"{folder}/{entry}" if folder else entry
+        if move.stopped():
+            break
+        if only is not None and name not in only:
+            continue
+        if not move.allowed.fullmatch(name):
+            move.fail([name], "it is not the name of anything that was taken")
+            continue
+        try:
+            newer += _put_one_back(move, folder, entry)
+        except OSError as error:
+            move.fail([name], error)
+        move.step(1)
+    for name in sorted(planned):
+        _shut_again(move, name)
+    move.sync()
+    return PutBack(move.moved, move.bytes, newer, tuple(move.failed), durable=move.durable, stopped=move.stopped())
+
+
+def _put_one_back(move: _Move, folder: str, entry: str) -> int:
+    """Put one entry back. Returns 1 if the cache has it again, and ours stays."""
+    with _folder_of(move.files, folder) as source, _folder_of(move.cache, folder, make=True) as target:
+        found = os.stat(entry, dir_fd=source, follow_symlinks=False)
+        size = _size_below(source, entry, found)
+        if entry in _names(target):
+            return 1  # seen before the mode of ours is changed for nothing
+        try:
+            _move_deep(source, entry, target, found)
+        except FileExistsError:
+            return 1
+    move.moved += 1
+    move.bytes += size
+    move.touched |= {(move.files, folder), (move.cache, folder)}
+    return 0
+
+
+def _shut_again(move: _Move, name: str) -> None:
+    """Take our mark from a directory in the cache: somebody was killed between setting it and renaming, or between that and this."""
+    folder, _, entry = name.rpartition("/")
+    try:
+        with _folder_of(move.cache, folder) as source:
+            if stat.S_ISDIR(os.stat(entry, dir_fd=source, follow_symlinks=False).st_mode):
+                with _opened(source, entry) as fd:
+                    _unmark(fd)
+    except (NoOperation, FileNotFoundError):
+        return
+    except OSError as error:
+        move.fail([name], error)
+
+
+def _move_deep(source: int, entry: str, target: int, found: os.stat_result) -> None:
+    """Rename, never replacing; a directory that its owner may not write is marked for the length of it."""
+    if not stat.S_ISDIR(found.st_mode):
+        _move_new(source, entry, target)
+        return
+    with _opened(source, entry) as fd:
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if not mode & stat.S_IWUSR:
+            os.fchmod(fd, mode | _OURS)
+        try:
+            _move_new(source, entry, target)
+        finally:
+            _unmark(fd)
+
+
+def _unmark(fd: int) -> None:
+    mode = stat.S_IMODE(os.fstat(fd).st_mode)
+    if mode & _OURS == _OURS:
+        os.fchmod(fd, mode & ~_OURS)
+
+
+def _purge_deep(purge: _Purge, op_fd: int, only: Sequence[str], tell: Progress) -> None:
+    try:
+        with _opened(op_fd, _FILES) as files:
+            for name in sorted(set(only)):
+                if purge.stopped():
+                    break
+                folder, _, entry = name.rpartition("/")
+                try:
+                    with _folder_of(files, folder) as directory:
+                        purge.bytes += _remove_deep(directory, entry)
+                        purge.removed += 1
+                        os.fsync(directory)
+                except (NoOperation, FileNotFoundError):
+                    continue  # removed, or put back, before
+                except OSError as error:
+                    purge.failed.append((name, error.strerror or str(error)))
+                purge.pace.step()
+                tell(purge.removed)
+            os.fsync(files)
+    except NoOperation:
+        pass  # killed while the emptied operation was removed: only its directory is left
+
+
+def _remove_deep(directory: int, entry: str, depth: int = 0) -> int:
+    """Remove a file, or a directory with everything in it, for good. Links are removed, not followed. Returns bytes."""
+    found = os.stat(entry, dir_fd=directory, follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode):
+        os.unlink(entry, dir_fd=directory)
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    if depth > _MAX_DEPTH:
+        raise OSError(errno.ELOOP, "it is too deep")
+    with _opened(directory, entry) as fd:
+        if found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            os.fchmod(fd, stat.S_IRWXU)
+        size = sum(_remove_deep(fd, name, depth + 1) for name in _names(fd))
+    os.rmdir(entry, dir_fd=directory)
+    return size
+
+
+def _count_deep(op_fd: int, allowed: re.Pattern[str]) -> tuple[int, int]:
+    """Everything in an operation's files that is no directory on the way to something, and its bytes."""
+    count = size = 0
+    try:
+        with _opened(op_fd, _FILES) as files:
+            for folder, entry in _entries_below(files, "", allowed):
+                count += 1
+                with _folder_of(files, folder) as directory:
+                    size += _size_below(directory, entry, os.stat(entry, dir_fd=directory, follow_symlinks=False))
+    except NoOperation:
+        pass  # nothing is there, so nothing counts
+    return count, size
+
+
+def _entries_below(directory: int, folder: str, allowed: re.Pattern[str], depth: int = 0) -> list[tuple[str, str]]:
+    """Folder and name of everything below that is an entry, or is nothing of ours."""
+    found = []
+    for entry in sorted(_names(directory)):
+        name = f"{folder}/{entry}" if folder else entry
+        on_the_way = stat.S_ISDIR(os.stat(entry, dir_fd=directory, follow_symlinks=False).st_mode)
+        if allowed.fullmatch(name) or not on_the_way or depth > _MAX_DEPTH:
+            found.append((folder, entry))
+            continue
+        with _opened(directory, entry) as inside:
+            found += _entries_below(inside, name, allowed, depth + 1)
+    return found
+
+
+def _size_below(directory: int, entry: str, found: os.stat_result, depth: int = 0) -> int:
+    """Bytes of all plain files in an entry."""
+    if not stat.S_ISDIR(found.st_mode):
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    if depth > _MAX_DEPTH:
+        raise OSError(errno.ELOOP, "it is too deep")
+    with _opened(directory, entry) as fd:
+        inside = [(name, os.stat(name, dir_fd=fd, follow_symlinks=False)) for name in _names(fd)]
+        return sum(_size_below(fd, name, one, depth + 1) for name, one in inside)
+
+
+@contextmanager
+def _folder_of(directory: int, folder: str, *, make: bool = False) -> Iterator[int]:
+    """The directory that an entry lies in, which may be the root itself."""
+    if make:
+        at = ""
+        for part in folder.split("/") if folder else ():
+            with suppress(FileExistsError), _folder_of(directory, at) as parent:
+                os.mkdir(part, 0o777, dir_fd=parent)  # as Go does; the umask narrows it
+            at = f"{at}/{part}" if at else part
+    if folder:
+        with _opened(directory, folder) as fd:
+            yield fd
+    else:
+        yield directory
+
+
+@contextmanager
+def _folder_like(move: _Move, folder: str) -> Iterator[int]:
+    """The same directory in quarantine, made if need be, for its owner only: whoever puts back makes those of the cache anew."""
+    at = ""
+    for part in folder.split("/") if folder else ():
+        with suppress(FileExistsError), _folder_of(move.files, at) as parent:
+            os.mkdir(part, 0o700, dir_fd=parent)
+        at = f"{at}/{part}" if at else part
+    with _folder_of(move.files, folder) as fd:
+        yield fd
 
 
 # ---------------------------------------------------------------- system calls

@@ -35,6 +35,7 @@ def test_a_project_file_may_set_nothing_that_loosens_safety() -> None:
         ("state.dir", "", ""),
         ("go.toolchain", "go1.27.3+auto", "go1.27.3+auto"),
         ("clean.wait", "0s", 0),
+        ("redis.protect", " session:*\n re:a+ ", "session:*\n re:a+"),
     ],
 )
 def test_a_value_is_read_in_its_unit(key: str, text: str, value: object) -> None:
@@ -51,6 +52,8 @@ def test_a_value_is_read_in_its_unit(key: str, text: str, value: object) -> None
         ("policy.hold_bytes", "10%"),
         ("policy.hold_bytes", "-1"),
         ("approval.expires", "59s"),
+        ("redis.protect", "a\x1b"),
+        ("redis.on_unknown", "pass"),
         ("approval.expires", "24"),
         ("fsck.threads", "257"),
         ("fsck.threads", "-1"),

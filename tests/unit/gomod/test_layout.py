@@ -3,6 +3,7 @@
 import pytest
 
 from go_cache_safeguard.gomod.layout import (
+    ENTRY_NAME,
     Version,
     escape,
     is_tree,
@@ -10,6 +11,7 @@ from go_cache_safeguard.gomod.layout import (
     parse_download,
     parse_tree,
     unescape,
+    version_of,
 )
 
 TOML = Version("github.com/BurntSushi/toml", "v1.5.0-RC1")
@@ -70,3 +72,28 @@ def test_trees_are_told_from_directories_on_the_way_to_them() -> None:
     assert is_tree("cloud.google.com/go@v0.1.0")
     assert not is_tree("cloud.google.com/go")
     assert not is_tree("odd@v1/inside")
+
+
+@pytest.mark.parametrize("name", [TOML.tree, *(TOML.download(suffix) for suffix in (".zip", ".ziphash", ".mod"))])
+def test_what_may_be_taken_belongs_to_a_version(name: str) -> None:
+    assert ENTRY_NAME.fullmatch(name)
+    assert version_of(name) == TOML
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cache/lock",
+        "cache/download/sumdb/example.org/latest",
+        "cache/download/example.com/m/@v/list",
+        "cache/download/example.com/m/@v/v1.0.0.lock",
+        "cache/download/example.com/m/@v/v1.0.0.info",
+        "cache/vcs/0123",
+        "example.com",
+        "example.com/m@v1.0.0/m.go",
+        "example.com/M@v1.0.0",
+        "example.com/m@v1.0.0\n",
+    ],
+)
+def test_nothing_else_may_be_taken(name: str) -> None:
+    assert not ENTRY_NAME.fullmatch(name)

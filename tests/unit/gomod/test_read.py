@@ -40,7 +40,7 @@ class Cache:
     def read(self, version: Version = M) -> Copy:
         fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return read_copy(fd, version)
+            return read_copy(fd, version)[0]
         finally:
             os.close(fd)
 

@@ -15,12 +15,10 @@ from go_cache_safeguard.gomod.verify import (
     Content,
     Copy,
     Damage,
-    Finding,
     Need,
     Odd,
     Totals,
     Unreadable,
-    judge,
     judge_copy,
     judge_go,
     show,
@@ -156,29 +154,6 @@ def test_a_toolchain_may_have_the_go_mod_files_that_go_copies_and_no_others() ->
 def test_directories_that_a_zip_lists_are_no_missing_files() -> None:
     archive = Content({**GOOD.files, b"": sha256().digest(), b"sub/": sha256().digest()})
     assert found(Copy(M, zip=archive, tree=GOOD, hash=h1(archive)), pinned=False, need=Need.CACHE) == []
-
-
-def test_the_worst_finding_decides_and_stands_first() -> None:
-    warn = Finding("a", "v1", "f", Damage.ZIP_MISSING, WARN, "gone")
-    block = Finding("b", "v1", "g", Damage.EDITED, BLOCK, "edited")
-    verdict = judge([warn, block], Totals(2, 2, 1, 2, 9, 9, 1), ["a note"])
-    assert verdict.outcome is BLOCK
-    assert verdict.evidence[:2] == ("edited-file b@v1 g: edited", "zip-missing a@v1 f: gone")
-    assert verdict.evidence[-1] == "a note"
-    assert "no go.sum names 1 of them" in verdict.evidence[-2]
-    assert len(verdict.remedy) == 2
-    assert block.as_value()["damage"] == "edited-file"
-
-
-def test_many_findings_are_cut_short_and_that_is_said() -> None:
-    many = [Finding("a", "", f"f{at}", Damage.EXTRA, BLOCK, "extra") for at in range(50)]
-    assert "and 30 more; --json has them all" in judge(many, Totals()).evidence
-
-
-def test_nothing_wrong_passes_and_nothing_there_is_said() -> None:
-    assert judge([], Totals(1, 1, 1, 1, 2, 2)).summary == "every module is what it should be"
-    assert judge([], Totals(1)).summary == "no module version to verify"
-    assert judge([], Totals(1)).outcome is Outcome.PASS
 
 
 def test_totals_count_what_was_hashed() -> None:

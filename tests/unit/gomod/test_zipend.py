@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from go_cache_safeguard.gomod.zipend import MAX_LISTING, TAIL, fault_of_end
+from go_cache_safeguard.gomod.zipend import MAX_LISTING, TAIL, Where, find_list
 
 
 def packed(*, files: int = 2, comment: bytes = b"") -> bytes:
@@ -19,7 +19,8 @@ def packed(*, files: int = 2, comment: bytes = b"") -> bytes:
 
 
 def fault(data: bytes) -> str | None:
-    return fault_of_end(data[-TAIL:], len(data))
+    found = find_list(data[-TAIL:], len(data))
+    return found if isinstance(found, str) else None
 
 
 def changed(data: bytes, from_end: int, layout: str, value: int) -> bytes:
@@ -37,7 +38,8 @@ def test_a_zip_is_accepted_with_and_without_a_comment(comment: bytes) -> None:
 def test_a_large_zip_is_accepted() -> None:
     data = packed(files=65536)
     assert b"PK\x06\x06" in data
-    assert fault(data) is None
+    offset = data.index(b"PK\x01\x02")
+    assert find_list(data[-TAIL:], len(data)) == Where(offset, data.index(b"PK\x06\x06") - offset, 65536)
 
 
 @pytest.mark.parametrize(
@@ -64,4 +66,4 @@ def test_a_zip_that_is_cut_or_can_be_read_in_two_ways_is_not(data: bytes, why: s
 
 def test_a_list_of_files_that_would_fill_the_memory_is_not_read() -> None:
     tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 9, 9, MAX_LISTING + 1, 0, 0)
-    assert fault_of_end(tail, MAX_LISTING + 1 + len(tail)) == "its list of files is too large"
+    assert find_list(tail, MAX_LISTING + 1 + len(tail)) == "its list of files is too large"

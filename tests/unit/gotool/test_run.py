@@ -191,3 +191,25 @@ def test_no_descriptor_is_left_over(tmp_path: Path) -> None:
 def test_root_starts_go_as_the_owner_of_the_cache() -> None:
     go = Go(Path("/usr/bin/id"), environ=ENVIRON, owner=(65534, 65534))
     assert [go.run((which,), cwd=Path("/")).stdout for which in ("-u", "-g", "-G")] == [b"65534\n"] * 3
+
+
+def test_output_is_told_as_it_comes_and_kept(tmp_path: Path) -> None:
+    pieces: list[bytes] = []
+    go = Go(script(tmp_path, 'echo one; echo err >&2; read line; echo "$line"'), environ=ENVIRON)
+    ran = go.run((), cwd=tmp_path, stdin=b"two\n", told=pieces.append)
+    assert b"".join(pieces) == b"one\ntwo\n" == ran.stdout
+
+
+def test_who_is_told_may_fail_and_the_command_is_ended(tmp_path: Path) -> None:
+    def told(_piece: bytes) -> None:
+        raise KeyboardInterrupt
+
+    go = Go(script(tmp_path, "echo $$; exec sleep 100"), environ=ENVIRON)
+    with pytest.raises(KeyboardInterrupt):
+        go.run((), cwd=tmp_path, told=told)
+
+
+def test_a_program_about_a_binary_gets_arguments_and_something_to_read(tmp_path: Path) -> None:
+    go = Go(script(tmp_path, "exit 3"), environ=ENVIRON)
+    program = script(tmp_path, 'read line; echo "$1 $line"', "dlv")
+    assert go.run_program(program, ("exec",), cwd=tmp_path, timeout_s=20, stdin=b"break\n").stdout == b"exec break\n"

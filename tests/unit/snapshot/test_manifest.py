@@ -20,6 +20,7 @@ from go_cache_safeguard.snapshot.manifest import (
     parse_manifest,
     parse_time,
     refusal,
+    shown,
 )
 
 _HASH = sha256(b"x").hexdigest()
@@ -156,3 +157,8 @@ def test_whatever_can_be_made_can_be_read(entries: list[Entry]) -> None:
         return
     assert parse_manifest(made.data) == made
     assert make_manifest(Kind.MODULE, reversed(entries)).data == made.data
+
+
+def test_a_name_that_cannot_be_in_a_manifest_is_shown_harmlessly() -> None:
+    assert shown("00/é") == "00/é"
+    assert shown("a\x1b[2J\n\udcff") == "a\\x1b[2J\\n\\xff"

@@ -1,0 +1,376 @@
+"""Puts a cache into a repository: reads only what changed, stores only what is not there.
+
+Knows:     which files must be read, in what portions they are read, sealed and stored, and in which order things become visible.
+Called by: `flows.repository`.
+Never:     stores a content twice, or lets a snapshot's record be seen before everything that it needs is durable.
+
+Order: contents, packs, manifest, places, signature; made durable; then the record. Whatever ends us before leaves objects that no
+snapshot needs, which a prune removes.
+"""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from threading import Lock, Semaphore
+from typing import TypeAlias
+
+from go_cache_safeguard.core.canonical import digest
+from go_cache_safeguard.snapshot.bundle import COUNT_LIMIT, PACK, PACK_LIMIT, SMALL, Sealer
+from go_cache_safeguard.snapshot.capture import IN_MEMORY, Found, Reader
+from go_cache_safeguard.snapshot.depot import Depot, each
+from go_cache_safeguard.snapshot.manifest import Entry, Kind, Manifest, Skipped, make_manifest
+from go_cache_safeguard.snapshot.memory import Known, Marks, Memory
+from go_cache_safeguard.snapshot.record import Pack, Places, Record, contents
+from go_cache_safeguard.snapshot.repository import (
+    data_name,
+    manifest_name,
+    pack_name,
+    places_name,
+    record_name,
+    signature_name,
+)
+from go_cache_safeguard.snapshot.store import Store
+from go_cache_safeguard.snapshot.turns import Turn
+from go_cache_safeguard.tree.root import Root
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told files and bytes read so far."""
+
+_PORTION = 8 << 20
+_PORTION_FILES = 512
+_LARGE = 4 << 20
+"""bytes: of files that are larger only two are in memory at once."""
+_LIVELY = 0.5
+"""A pack of which a snapshot needs a smaller part is not used any more: what is needed of it goes into a new pack, so that the old one
+can be pruned as a whole some day."""
+_SLIM, _SLIM_COUNT = PACK // 4, 16
+"""Nor are small packs, once there are so many: each snapshot adds one."""
+
+
+@dataclass(frozen=True)
+class Deposited:
+    """Everything is stored, nothing is recorded.
+
+    Attributes:
+        manifest: Every file.
+        places: Where contents lie.
+        marks: By name what each file looked like.
+        read: Files that had to be read.
+        objects: Objects that were stored.
+        added: Bytes of these.
+    """
+
+    manifest: Manifest
+    places: Places
+    marks: Mapping[str, Marks]
+    read: int
+    objects: int
+    added: int
+
+
+def deposit(
+    depot: Depot,
+    root: Root,
+    kind: Kind,
+    files: Sequence[Found],
+    *,
+    skipped: Iterable[Skipped],
+    memory: Memory | None,
+    known: Known,
+    level: int,
+    progress: Progress,
+) -> Deposited:
+    """Store what a repository does not have of some files, with their manifest.
+
+    Args:
+        depot: The repository.
+        root: The open cache.
+        kind: Which cache it is.
+        files: What to copy, in a manifest's order.
+        skipped: What was left out already.
+        memory: The last snapshot of this cache, or None.
+        known: Contents that the repository has, and keeps while we work.
+        level: Of zstd; 0 for none.
+        progress: Told how far it is.
+
+    Raises:
+        StoreFailed: Something could not be stored; then there is no snapshot.
+    """
+    held = _without_thin_packs(known, files, memory)
+    entries, to_read = _remembered(files, memory, held)
+    work = _Work(depot.store, root, level, held)
+    left_out = list(skipped)
+    # Left from the inside: first nobody reads any more, then what they read with is closed.
+    with work, closing(each(_portions(to_read), work.portion, threads=_threads(depot.store))) as portions:
+        done = size = 0
+        for portion, read in portions:
+            entries += (one for one in read if isinstance(one, Entry))
+            left_out += (one for one in read if isinstance(one, Skipped))
+            done, size = done + len(portion), size + sum(found.size for found in portion)
+            progress(done, size)
+        work.close()
+    manifest = make_manifest(kind, entries, left_out)
+    existing = depot.store.flush()
+    places = _places(manifest, held, work, existing)
+    sealer = Sealer(level or 1)
+    for name, data in ((manifest_name(manifest.root), manifest.data), (places_name(places.name), places.data)):
+        sealed = sealer.seal(data)
+        depot.store.stage(name, sealed)
+        work.added += len(sealed)
+    depot.store.flush()
+    marks = {found.name: (found.size, found.mode, found.mtime_ns, found.ctime_ns, found.ino) for found in files}
+    return Deposited(manifest, places, marks, len(to_read), work.objects + 2, work.added)
+
+
+def publish(depot: Depot, turn: Turn, record: Record, signature: bytes | None) -> None:
+    """Make a snapshot visible: the last thing that is stored.
+
+    Args:
+        depot: The repository.
+        turn: Our announcement.
+        record: The snapshot; everything that it names is stored.
+        signature: Of the record, or None.
+
+    Raises:
+        TurnLost: A prune may have thought us dead; then there is no snapshot.
+        StoreFailed: The record could not be stored.
+    """
+    turn.check()
+    if signature is not None:
+        depot.store.stage(signature_name(record.id), signature)
+        depot.store.flush()
+    depot.store.stage(record_name(record.id), record.data)
+    depot.store.flush()
+    try:
+        turn.check()
+    except BaseException:
+        # Somebody may have removed what we rely on, between the first look and the record.
+        depot.store.delete([record_name(record.id)])
+        raise
+
+
+def _threads(store: Store) -> int:
+    return max(2, min(8, os.cpu_count() or 1)) if store.local else 8
+
+
+def _remembered(files: Sequence[Found], memory: Memory | None, known: Known) -> tuple[list[Entry], list[Found]]:
+    """Entries of files that need not be read, and the files that must be."""
+    if memory is None:
+        return [], list(files)
+    entries, to_read = [], []
+    shas, marks = memory.shas, memory.marks
+    for found in files:
+        name, size, mode, mtime_ns, ctime_ns, ino = found
+        if marks.get(name) == (size, mode, mtime_ns, ctime_ns, ino) and (sha := shas[name]) in known.packs:
+            entries.append(Entry(name, size, mode, mtime_ns, sha))
+        else:
+            to_read.append(found)
+    return entries, to_read
+
+
+def _without_thin_packs(known: Known, files: Sequence[Found], memory: Memory | None) -> Known:
+    """What is known, without packs of which this snapshot would use too little."""
+    if memory is None:
+        return known
+    live: Counter[str] = Counter()
+    names = {found.name: found.size for found in files}
+    counted: set[str] = set()
+    for name, sha in memory.shas.items():
+        pack = known.packs.get(sha)
+        if pack is not None and name in names and sha not in counted:
+            counted.add(sha)
+            live[pack.name] += names[name] or 1
+    packs = {pack.name: pack for pack in known.packs.values() if pack is not None}
+    thin = {name for name, pack in packs.items() if live[name] < _LIVELY * pack.size}
+    slim = {name for name, pack in packs.items() if pack.size < _SLIM}
+    if len(slim) > _SLIM_COUNT:
+        thin |= slim
+    if not thin:
+        return known
+    return replace(
+        known, packs={sha: pack for sha, pack in known.packs.items() if pack is None or pack.name not in thin}
+    )
+
+
+def _portions(files: Iterable[Found]) -> Iterator[list[Found]]:
+    """Files that one thread reads together, neighbours in a directory."""
+    portion: list[Found] = []
+    size = 0
+    for found in files:
+        portion.append(found)
+        size += found.size
+        if size >= _PORTION or len(portion) >= _PORTION_FILES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _places(manifest: Manifest, known: Known, work: "_Work", existing: Mapping[str, int]) -> Places:
+    """Where every content of a manifest lies now."""
+    packs: dict[str, Pack] = {}
+    numbers: dict[str, int] = {}
+    at: list[int] = []
+    stored: list[int] = []
+    for sha in contents(manifest):
+        pack = work.packed[sha] if sha in work.packed else None if sha in work.alone else known.packs[sha]
+        if pack is None:
+            at.append(0)
+            size = work.alone.get(sha)
+            stored.append(existing.get(data_name(sha), size) if size is not None else known.stored[sha])
+        else:
+            packs.setdefault(pack.name, pack)
+            at.append(numbers.setdefault(pack.name, len(numbers) + 1))
+    whole = [replace(pack, stored=existing.get(pack_name(pack.name), pack.stored)) for pack in packs.values()]
+    return Places(tuple(whole), tuple(at), tuple(stored))
+
+
+class _Work:
+    """Several threads that read, seal and store.
+
+    Attributes:
+        packed: By SHA-256 the pack that now holds a content.
+        alone: By SHA-256 the bytes as stored of an object of its own.
+        objects: How many were stored.
+        added: Bytes of these.
+    """
+
+    def __init__(self, store: Store, root: Root, level: int, known: Known) -> None:
+        self.packed: dict[str, Pack] = {}
+        self.alone: dict[str, int] = {}
+        self.objects = self.added = 0
+        self._store, self._root, self._level, self._known = store, root, level, known
+        self._claimed: set[str] = set()
+        self._lock = Lock()
+        self._large = Semaphore(2)
+        self._idle: SimpleQueue[tuple[Reader, Sealer]] = SimpleQueue()
+        self._open = ExitStack()
+        self._packing = _Packing(self)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def portion(self, files: Sequence[Found]) -> list[Entry | Skipped]:
+        """Read some files and store what is new of them."""
+        reader, sealer = self._tools()
+        read: list[Entry | Skipped] = []
+        for found in files:
+            if found.size > IN_MEMORY:
+                read.append(self._copy(reader, sealer, found))
+            elif found.size > _LARGE:
+                with self._large:
+                    read.append(self._read(reader, sealer, found))
+            else:
+                read.append(self._read(reader, sealer, found))
+        self._idle.put((reader, sealer))
+        return read
+
+    def close(self) -> None:
+        """Store what is left of the small ones."""
+        self._packing.close(Sealer(self._level))
+
+    def store(self, name: str, data: bytes) -> int:
+        """Store an object. Returns its bytes."""
+        self._store.stage(name, data)
+        self._count(len(data))
+        return len(data)
+
+    def _read(self, reader: Reader, sealer: Sealer, found: Found) -> Entry | Skipped:
+        memory = bytearray()
+
+        def room(now: Found) -> memoryview:
+            nonlocal memory
+            memory = bytearray(now.size)
+            return memoryview(memory)
+
+        entry = reader.read(found, room)
+        if isinstance(entry, Entry) and self._is_new(entry.sha256):
+            if entry.size <= SMALL:
+                self._packing.add(entry.sha256, memory, sealer)
+            else:
+                self.alone[entry.sha256] = self.store(data_name(entry.sha256), sealer.seal(memory))
+        return entry
+
+    def _copy(self, reader: Reader, sealer: Sealer, found: Found) -> Entry | Skipped:
+        """A file that is too large for memory goes through a file of ours, so that what is stored is what was hashed."""
+        with tempfile.TemporaryFile(dir=self._store.local) as copy:
+            entry = reader.copy(found, copy.fileno())
+            if not isinstance(entry, Entry) or not self._is_new(entry.sha256):
+                return entry
+            size = 0
+
+            def pieces() -> Iterator[bytes]:
+                nonlocal size
+                size = 0
+                copy.seek(0)
+                for piece in sealer.seal_pieces(iter(lambda: copy.read(1 << 20), b""), entry.size):
+                    size += len(piece)
+                    yield piece
+
+            if entry.size <= SMALL:  # it shrank since it was listed
+                copy.seek(0)
+                self._packing.add(entry.sha256, copy.read(SMALL), sealer)
+                return entry
+            self._store.stage_pieces(data_name(entry.sha256), pieces)
+            self.alone[entry.sha256] = size
+            self._count(size)
+            return entry
+
+    def _tools(self) -> tuple[Reader, Sealer]:
+        with self._lock:
+            if self._idle.empty():
+                return self._open.enter_context(Reader(self._root)), Sealer(self._level)
+            return self._idle.get()
+
+    def _is_new(self, sha256: str) -> bool:
+        """Whether a content must be stored, and by whoever asks first."""
+        if sha256 in self._known.packs:
+            return False
+        with self._lock:
+            if sha256 in self._claimed:
+                return False
+            self._claimed.add(sha256)
+            return True
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self.objects += 1
+            self.added += size
+
+
+class _Packing:
+    """Small contents on the way into packs, whichever thread read them."""
+
+    def __init__(self, work: "_Work") -> None:
+        self._work = work
+        self._inside: dict[str, bytes | bytearray] = {}
+        self._size = 0
+        self._lock = Lock()
+
+    def add(self, sha256: str, content: bytes | bytearray, sealer: Sealer) -> None:
+        full: dict[str, bytes | bytearray] = {}
+        with self._lock:
+            if self._size + len(content) > PACK_LIMIT or len(self._inside) >= COUNT_LIMIT:
+                full, self._inside, self._size = self._inside, {}, 0
+            self._inside[sha256] = content
+            self._size += len(content)
+        self._seal(full, sealer)
+
+    def close(self, sealer: Sealer) -> None:
+        self._seal(self._inside, sealer)
+        self._inside = {}
+
+    def _seal(self, inside: dict[str, bytes | bytearray], sealer: Sealer) -> None:
+        if not inside:
+            return
+        data = sealer.pack(inside)
+        pack = Pack(digest(data), len(data), sum(map(len, inside.values())))
+        self._work.store(pack_name(pack.name), data)
+        self._work.packed |= dict.fromkeys(inside, pack)

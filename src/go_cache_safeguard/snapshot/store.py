@@ -1,0 +1,439 @@
+"""Objects in a local folder, S3, GCS or Azure.
+
+Knows:     how a place is named, how objects come there whole or not at all, and what to do when a store hesitates.
+Called by: `snapshot.turns`, `snapshot.depot` and `snapshot.deposit`.
+Never:     takes or shows a secret: credentials come from the environment, as each provider's own tools read them. Never
+           waits for ever.
+Source:    obstore 0.12 on the Rust crate object_store. Traced with strace: its local store writes `<name>#1` and links or renames it,
+           and never calls fsync, so a power cut could leave a name without its bytes. That is why `stage` puts objects
+           of a local folder aside until `flush` has made them durable (fsync(2), syncfs(2)), and only then gives them their names. A put to an
+           object store is whole or absent by itself; If-None-Match makes it a put of something new.
+"""
+
+import ctypes
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotSupportedError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store
+
+from go_cache_safeguard.core.errors import ExitCode, Failure, UsageFailure
+from go_cache_safeguard.snapshot.bundle import Buffer
+from go_cache_safeguard.snapshot.repository import STAGING, Stored
+from go_cache_safeguard.tree.root import UnsafePath, ancestor_problems
+
+TIMEOUT_S = 180
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_TRIES = 4
+_FEW = 32
+"""files: so many are made durable one by one; syncfs also waits for what everybody else has written."""
+_PAUSE_S = 0.2
+_QUERY = re.compile(r"\?\S*")
+_OPTIONS = {"s3": {"endpoint", "region", "virtual_hosted_style_request"}, "gs": set(), "az": {"endpoint"}}
+_T = TypeVar("_T")
+
+
+class StoreFailed(Failure):
+    """The store cannot be reached, or says no."""
+
+    id = "store-failed"
+    exit_code = ExitCode.NOTHING_REMOVED
+    meaning = "a snapshot repository could not be read or written"
+
+
+class NoObject(Failure):
+    """There is no such object."""
+
+    id = "no-object"
+    exit_code = ExitCode.BLOCKED
+    meaning = "an object that a snapshot repository should have is not there"
+
+
+class Store:
+    """One place that holds objects. Any thread may use it.
+
+    Attributes:
+        url: Where it is, as a person may see it.
+        local: The folder, or None when it is an object store.
+    """
+
+    def __init__(self, url: str, objects: ObjectStore, local: Path | None, *, session: str, timeout_s: int) -> None:
+        self.url = url
+        self.local = local
+        self._objects = objects
+        self._session = session
+        self._timeout_s = timeout_s
+        self._staged: list[tuple[str, str]] = []
+        self._existing: dict[str, int] = {}
+        self._number = 0
+        self._lock = Lock()
+
+    def get(self, name: str) -> Buffer:
+        """All bytes of an object.
+
+        Raises:
+            NoObject: There is none.
+            StoreFailed: It cannot be read.
+        """
+        return self._try(f"{name} could not be read", lambda: memoryview(obstore.get(self._objects, name).bytes()))
+
+    def pieces(self, name: str) -> Iterator[Buffer]:
+        """The bytes of an object one after the other; not asked for again when the connection breaks in the middle.
+
+        Raises:
+            NoObject: There is none.
+            StoreFailed: It cannot be read.
+        """
+        found = self._try(f"{name} could not be read", lambda: obstore.get(self._objects, name))
+        waiting = iter(found.stream())
+        while True:
+            try:
+                piece = next(waiting, None)
+            except (BaseError, OSError) as error:
+                raise self._failed(f"{name} could not be read to its end", error) from error
+            if piece is None:
+                return
+            yield memoryview(piece)
+
+    def list(self, prefix: str = "") -> list[Stored]:
+        """Every object below a prefix, in no order.
+
+        Raises:
+            StoreFailed: They cannot be listed.
+        """
+
+        def listed() -> list[Stored]:
+            chunks = obstore.list(self._objects, prefix or None, chunk_size=1000)
+            return [
+                Stored(meta["path"], meta["size"], _ns(meta["last_modified"])) for chunk in chunks for meta in chunk
+            ]
+
+        return self._try("the repository could not be listed", listed)
+
+    def head(self, name: str) -> Stored | None:
+        """An object without its bytes; None if there is none.
+
+        Raises:
+            StoreFailed: Nobody can say.
+        """
+        try:
+            meta = self._try(f"{name} could not be looked at", lambda: obstore.head(self._objects, name))
+        except NoObject:
+            return None
+        return Stored(name, meta["size"], _ns(meta["last_modified"]))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Put an object at once, unless there is one: then False. Not durable in a local folder: for locks.
+
+        Raises:
+            StoreFailed: It cannot be put.
+        """
+        return self._create(name, data, f"{name} could not be stored")
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Put an object at once, whatever was there. For locks.
+
+        Raises:
+            StoreFailed: It cannot be put.
+        """
+        self._try(f"{name} could not be stored", lambda: obstore.put(self._objects, name, data, use_multipart=False))
+
+    def stage(self, name: str, data: bytes) -> None:
+        """Put an object that `flush` makes durable; in a local folder it has its name only then.
+
+        Raises:
+            StoreFailed: It cannot be put.
+        """
+        what = f"{name} could not be stored"
+        if self.local is not None:
+            path = self.local / self._aside(name)
+            self._try(what, lambda: write_file(path, (data,)))
+        elif not self._create(name, data, what):
+            self._exists(name)
+
+    def stage_pieces(self, name: str, pieces: Callable[[], Iterable[bytes]]) -> None:
+        """Likewise for an object that is not in memory.
+
+        Args:
+            name: Of the object.
+            pieces: Gives its bytes; called again for every attempt.
+
+        Raises:
+            StoreFailed: It cannot be put.
+        """
+        what = f"{name} could not be stored"
+        if self.local is not None:
+            path = self.local / self._aside(name)
+            self._try(what, lambda: write_file(path, pieces()))
+        elif self.head(name) is not None:
+            self._exists(name)
+        else:
+            self._try(what, lambda: obstore.put(self._objects, name, pieces(), max_concurrency=4))
+
+    def flush(self) -> dict[str, int]:
+        """Make durable what was staged, and give it its names.
+
+        Returns:
+            Objects that were there before, with their sizes in bytes; what was staged for them is thrown away.
+
+        Raises:
+            StoreFailed: It cannot be made durable; then nothing has its name yet.
+        """
+        if self.local is not None and self._staged:
+            self._make_durable({aside for aside, _ in self._staged})
+            for aside, name in self._staged:
+                if not self._name(aside, name):
+                    self._exists(name)
+                    self.delete([aside])
+            folders = {str(folder) for _, name in self._staged for folder in PurePosixPath(name).parents}
+            self._staged.clear()
+            self._make_durable(folders)
+        existing, self._existing = self._existing, {}
+        return existing
+
+    def discard(self) -> None:
+        """Throw away what was put aside and has no name yet.
+
+        Raises:
+            StoreFailed: Some may be left.
+        """
+        self.delete([aside for aside, _ in self._staged])
+        self._staged.clear()
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Remove objects for good; those that are not there are no trouble.
+
+        Raises:
+            StoreFailed: Some may be left.
+        """
+        for at in range(0, len(names), 1000):
+            some = list(names[at : at + 1000])
+            try:
+                self._try("objects could not be removed", partial(obstore.delete, self._objects, some))
+            except NoObject:
+                for name in some:
+                    self._delete_one(name)
+
+    def _delete_one(self, name: str) -> None:
+        try:
+            self._try(f"{name} could not be removed", lambda: obstore.delete(self._objects, name))
+        except NoObject:
+            return  # somebody else removed it
+
+    def _create(self, name: str, data: bytes, what: str) -> bool:
+        try:
+            self._try(what, lambda: obstore.put(self._objects, name, data, mode="create", use_multipart=False))
+        except _Exists:
+            return False
+        return True
+
+    def _aside(self, name: str) -> str:
+        with self._lock:
+            self._number += 1
+            aside = f"{STAGING}/{self._session}/{self._number}"
+            self._staged.append((aside, name))
+        return aside
+
+    def _name(self, aside: str, name: str) -> bool:
+        try:
+            self._try(
+                f"{name} could not be stored", lambda: obstore.rename(self._objects, aside, name, overwrite=False)
+            )
+        except _Exists:
+            return False
+        return True
+
+    def _exists(self, name: str) -> None:
+        found = self.head(name)
+        if found is not None:
+            self._existing[name] = found.size
+
+    def _make_durable(self, names: set[str]) -> None:
+        """Bring files or folders to the disk: few by themselves, many by asking for the whole file system at once."""
+        few = len(names) <= _FEW
+        for name in sorted(names) if few else ["."]:
+            fd = os.open(f"{self.local}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if few:
+                    os.fsync(fd)
+                else:
+                    _syncfs(fd)
+            except OSError as error:
+                raise self._failed("what was written could not be made durable", error) from error
+            finally:
+                os.close(fd)
+
+    def _try(self, what: str, work: Callable[[], _T]) -> _T:
+        """Do something with the store, again if it may help, but not for ever."""
+        until = time.monotonic() + self._timeout_s
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return work()
+            except AlreadyExistsError as error:
+                raise _Exists from error
+            except FileNotFoundError as error:
+                raise NoObject(
+                    f"{what}: there is no such object in {self.url}", not_done="nothing was changed"
+                ) from error
+            except (PermissionDeniedError, UnauthenticatedError, NotSupportedError, PermissionError) as error:
+                raise self._failed(what, error) from error
+            except (BaseError, OSError, ValueError) as error:
+                if attempt == _TRIES or self.local is not None or time.monotonic() >= until:
+                    raise self._failed(what, error) from error
+            time.sleep(_PAUSE_S * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _failed(self, what: str, error: BaseException) -> StoreFailed:
+        denied = isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError)
+        return StoreFailed(
+            f"{what}: {_plain(error)} ({self.url})",
+            hint="the credentials must allow it; they come from the environment"
+            if denied and self.local is None
+            else "run the command again: what is stored already is not stored twice",
+        )
+
+
+class _Exists(Exception):  # noqa: N818 - it never leaves this file
+    """There is an object of that name."""
+
+
+def open_store(text: str, *, cwd: Path, session: str, create: bool = False, timeout_s: int = TIMEOUT_S) -> Store:
+    """Find a store by what a person typed.
+
+    Args:
+        text: A path, `file:///...`, `s3://bucket/prefix?endpoint=...&region=...`, `gs://bucket/prefix` or `az://container/prefix`.
+        cwd: Where a relative path begins.
+        session: 32 hexadecimal digits that nobody else has: names what is put aside.
+        create: Whether to make a local folder that is not there.
+        timeout_s: Seconds that one object may take, all attempts together.
+
+    Raises:
+        UsageFailure: It is none of these, or has something that looks like a secret.
+        NoObject: The local folder is not there.
+        UnsafePath: Somebody else could replace it, or change it while we are root.
+        StoreFailed: The local folder cannot be made.
+    """
+    parts = urlsplit(text)
+    if parts.scheme in _OPTIONS:
+        return _remote(text, session, timeout_s)
+    if parts.scheme not in {"", "file"} or (parts.scheme == "file" and parts.netloc):
+        raise _unknown(text, "it is neither a path nor a URL that we know")
+    path = Path(os.path.realpath(cwd / (unquote(parts.path) if parts.scheme else text)))
+    if create:
+        _make(path)
+    elif not path.is_dir():
+        raise NoObject(f"there is no folder {path}", not_done="nothing was read")
+    _refuse(path)
+    return Store(f"{path}", LocalStore(path), path, session=session, timeout_s=timeout_s)
+
+
+def _remote(text: str, session: str, timeout_s: int) -> Store:
+    parts = urlsplit(text)
+    options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    unknown = set(options) - _OPTIONS[parts.scheme]
+    if unknown or "@" in parts.netloc or not parts.netloc or parts.fragment:
+        raise _unknown(
+            f"{parts.scheme}://...", "it has a part that cannot be there; credentials come from the environment"
+        )
+    prefix = unquote(parts.path).strip("/") or None
+    request_s = max(1, timeout_s // 3)
+    settings: dict[str, Any] = {
+        "client_options": {
+            "timeout": timedelta(seconds=request_s),
+            "connect_timeout": timedelta(seconds=min(5, request_s)),
+            "allow_http": options.get("endpoint", "").startswith("http://"),
+        },
+        "retry_config": {"max_retries": 6, "retry_timeout": timedelta(seconds=timeout_s)},
+    }
+    url = f"{parts.scheme}://{parts.netloc}/{prefix or ''}"
+    try:
+        objects: ObjectStore
+        match parts.scheme:
+            case "s3":
+                objects = S3Store(parts.netloc, prefix=prefix, **settings, **options)  # type: ignore[arg-type]
+            case "gs":
+                objects = GCSStore(parts.netloc, prefix=prefix, **settings)
+            case _:
+                objects = AzureStore(parts.netloc, prefix=prefix, **settings, **options)  # type: ignore[arg-type]
+    except (BaseError, ValueError) as error:
+        raise _unknown(url, _plain(error)) from error
+    return Store(url, objects, None, session=session, timeout_s=timeout_s)
+
+
+def write_file(path: Path, pieces: Iterable[Buffer]) -> None:
+    """Write a new file that nobody looks for yet. Not by obstore, whose own temporary file would stay unseen if we were killed.
+
+    Raises:
+        OSError: It exists, or cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(fd, "wb", buffering=0) as file:
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                left = left[file.write(left) :]
+
+
+def _syncfs(fd: int) -> None:
+    if _LIBC.syncfs(ctypes.c_int(fd)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreFailed(
+            f"the repository {path} cannot be made: {error.strerror}",
+            not_done="nothing was stored",
+            hint="give another place with --repo, or in the setting snapshot.repository",
+        ) from error
+
+
+def _refuse(path: Path) -> None:
+    """What somebody else can replace could lead us to write elsewhere."""
+    problems = list(ancestor_problems(path))
+    found = path.stat()
+    if os.geteuid() == 0 and (found.st_uid != 0 or found.st_mode & 0o022):
+        problems.append("somebody else than root can write it, and we are root")
+    if problems:
+        raise UnsafePath(
+            f"the repository {path} is not safe: {'; '.join(problems)}",
+            not_done="nothing was read or stored",
+            hint="run this as the owner of the repository, or choose another place",
+        )
+
+
+def _unknown(text: str, why: str) -> UsageFailure:
+    return UsageFailure(
+        f"{text[:200]!r} cannot be a repository: {why}",
+        not_done="nothing was read or stored",
+        hint="a path, file:///path, s3://bucket/prefix?endpoint=https://..., gs://bucket/prefix or az://container/prefix",
+    )
+
+
+def _plain(error: BaseException) -> str:
+    """The first line of what a store says, without anything that may hold a signature."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return _QUERY.sub("?...", first)[:400]
+
+
+def _ns(moment: Any) -> int:
+    return int(moment.timestamp() * 1000) * 10**6
