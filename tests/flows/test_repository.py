@@ -143,9 +143,11 @@ def test_small_packs_do_not_pile_up(session: Session, cache: Subject, place: Pat
 
 def test_a_plans_entries_alone_can_be_copied(session: Session, cache: Subject) -> None:
     names = sorted(name for name in files_of(cache.path) if name.startswith("01/"))
-    repository.create(session, replace(cache, names=(*names, "01/not-there")))
-    assert contents_of(session, "latest").keys() == set(names)
-    assert len(repository.show(session, "latest").manifest.skipped) == 1
+    part = repository.create(session, replace(cache, names=(*names, "01/not-there"))).record
+    assert contents_of(session, part.id).keys() == set(names)
+    assert len(repository.show(session, part.id).manifest.skipped) == 1
+    with pytest.raises(NoSnapshot):
+        repository.show(session, "latest")
 
 
 def test_a_large_file_is_never_in_memory_and_comes_back(
@@ -358,6 +360,7 @@ def plant(place: Path, entries: list[Entry], places: Places, **changes: object) 
         user="u",
         kind=Kind.BUILD,
         target="/c",
+        whole=True,
         tags=(),
         manifest=manifest.root,
         places=places.name,
@@ -684,3 +687,15 @@ def test_an_object_that_is_gone_is_no_trouble_to_remove(place: Path, session: Se
 def test_what_was_made_is_for_its_owner_only(session: Session, cache: Subject, place: Path) -> None:
     repository.create(session, cache)
     assert place.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_snapshot_of_a_few_files_stores_nothing_again_and_forgets_nothing(
+    session: Session, cache: Subject, place: Path
+) -> None:
+    make_old(cache.path)
+    repository.create(session, cache)
+    before = {name for name in objects_of(place) if name.startswith(("data", "packs"))}
+    few = tuple(sorted(files_of(cache.path))[2:5])
+    repository.create(session, replace(cache, names=few))
+    assert {name for name in objects_of(place) if name.startswith(("data", "packs"))} == before
+    assert repository.create(session, cache).read == 0

@@ -352,7 +352,13 @@ def _row(record: "Record") -> tuple[str, ...]:
         f"{record.files:,}",
         format_size(record.size),
         format_size(record.added),
-        "  ".join((f"{record.host}:{record.target}", *(f"#{tag}" for tag in record.tags))),
+        "  ".join(
+            (
+                f"{record.host}:{record.target}",
+                *(() if record.whole else ("(part)",)),
+                *(f"#{tag}" for tag in record.tags),
+            )
+        ),
     )
 
 
@@ -385,7 +391,7 @@ def _show(screen: "Screen", snapshot: "Snapshot", *, files: bool) -> None:
     record = snapshot.record
     screen.line(f"snapshot {record.id}", "bold")
     for label, text in (
-        ("of", f"{record.target} ({record.kind})"),
+        ("of", f"{record.target} ({record.kind}{'' if record.whole else ', only the entries of a plan'})"),
         ("made", f"{record.made_at} by {record.user} on {record.host}"),
         ("holds", f"{record.files:,} files, {format_size(record.size)}"),
         ("stored", f"{format_size(record.added)} that were not there before"),

@@ -344,7 +344,11 @@ class Asking:
         return make_build_list(modules, strongest([self._requires(main, gathered) for main in place.mains]))
 
     def _list(self, place: Place) -> Ran:
-        """The build list, from copies of go.mod or go.work without a go.sum: what go writes then is thrown away with them."""
+        """The build list, from copies of go.mod or go.work without a go.sum: what go writes then is thrown away with them.
+
+        `go list` wants to know of every version in the graph when it was made, which `go mod download` fetches only for those
+        that a build uses. Where the graph itself is whole, it is asked again to tell the others without that.
+        """
         with tempfile.TemporaryDirectory(prefix="go-cache-safeguard-") as folder:
             flags: tuple[str, ...] = ("-mod=mod", f"-modfile={folder}/go.mod")
             extra: Mapping[str, str] = {}
@@ -359,7 +363,10 @@ class Asking:
             if owner is not None and must_drop(owner[0]):
                 for path in (copy, copy.parent):
                     os.chown(path, *owner, follow_symlinks=False)
-            return self.run(("list", "-m", "-json", *flags, "all"), place.directory, extra)
+            ran = self.run(("list", "-m", "-json", *flags, "all"), place.directory, extra)
+            if ran.exit_code and not self.run(("mod", "graph", *flags[1:]), place.directory, extra).exit_code:
+                return self.run(("list", "-m", "-e", "-json", *flags, "all"), place.directory, extra)
+            return ran
 
     def _requires(self, main: Path, gathered: _Gathered) -> Mapping[str, Need]:
         ran = self.run(("mod", "edit", "-json"), main)

@@ -140,7 +140,8 @@ def create(
             publish(depot, turn, record, None if private is None else sign(private, record.data))
     finally:
         session.progress.phase("")
-    _remember(session, depot, written)
+    if subject.names is None:
+        _remember(session, depot, written)
     done, took_ms = written.done, (time.monotonic_ns() - began) // 10**6
     created = Created(depot.store.url, record, done.read, done.objects, done.manifest.skipped, took_ms)
     _note(session, "snapshot-stored", created.as_value())
@@ -176,7 +177,7 @@ def _write(
     session: Session, depot: Depot, subject: Subject, root: Root, *, tags: tuple[str, ...], stop: Callable[[], bool]
 ) -> _Written:
     made_ns, target = time.time_ns(), shown(f"{subject.path}")
-    base = _base(session, depot, subject.kind, target)
+    base = _base(session, depot, subject, target)
     session.progress.phase("listing files")
     left_out: list[Skipped] = []
     files = list(subject.list(root, skipped=left_out.append))
@@ -194,6 +195,7 @@ def _write(
         subject.kind,
         files,
         skipped=left_out,
+        whole=subject.names is None,
         memory=base.memory,
         known=base.known,
         level=session.config.count("snapshot.compression"),
@@ -205,6 +207,7 @@ def _write(
         user=shown(session.actor),
         kind=subject.kind,
         target=target,
+        whole=subject.names is None,
         tags=tags,
         manifest=done.manifest.root,
         places=done.places.name,
@@ -503,14 +506,15 @@ class _Base:
     parent: str
 
 
-def _base(session: Session, depot: Depot, kind: Kind, target: str) -> _Base:
+def _base(session: Session, depot: Depot, subject: Subject, target: str) -> _Base:
     """The snapshot whose contents need not be stored again. While we are announced nobody prunes, so it stays."""
+    kind = subject.kind
     memory = _remembered(session, depot, kind, target)
     if memory is not None and depot.store.head(record_name(memory.record)) is not None:
         return _Base(memory, memory.known, memory.record)
     records, _ = depot.records()
-    group = (host_name(), str(kind), target)
-    alike = [record for record in records if record.kind is kind]
+    group = (shown(host_name()), str(kind), target, "whole")
+    alike = [record for record in records if record.kind is kind and record.whole]
     for record in sorted(alike, key=lambda record: (record.group == group, record.made_ns), reverse=True)[:1]:
         with suppress(NoObject, RecordBad, ManifestBad):  # what is damaged is no base; `verify` tells
             snapshot = depot.snapshot(record)

@@ -367,7 +367,7 @@ def _refuse_append_only(depot: Depot) -> None:
 
 def _refuse_loss(groups: Sequence[tuple[str, ...]]) -> None:
     if groups:
-        host, _, target = groups[0]
+        host, _, target, _ = groups[0]
         raise NothingKept(
             f"the rules keep no snapshot of {target} on {host}",
             not_done="nothing was removed",

@@ -16,6 +16,9 @@ from typing import Any
 from go_cache_safeguard.gomod.layout import Version, make_version
 from go_cache_safeguard.gomod.verify import Need, show
 
+_OFFLINE = "module lookup disabled by GOPROXY=off"
+"""What go says of a version of which it does not know when it was made (cmd/go/internal/modfetch/repo.go `errProxyOff`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -139,7 +142,8 @@ def make_build_list(modules: Sequence[Mapping[str, Any]], requires: Mapping[str,
             continue
         used = module.get("Replace") or module
         name = f"{_shown(module, 'Path')}@{_shown(module, 'Version')}"
-        if error := module.get("Error"):
+        need = requires.get(_text(module, "Path"), Need.GRAPH)
+        if (error := module.get("Error")) and not (need is Need.GRAPH and _text(error, "Err").endswith(_OFFLINE)):
             problems.append(f"{name}: {_shown(error, 'Err')}")
         if used is not module:
             notes.append(f"{name} is replaced by {_shown(used, 'Path')}{_at(used)}: the original is not used")
@@ -150,7 +154,7 @@ def make_build_list(modules: Sequence[Mapping[str, Any]], requires: Mapping[str,
         if version is None:
             problems.append(f"{name} is not a module version")
         else:
-            wanted.append(Wanted(version, requires.get(_text(module, "Path"), Need.GRAPH)))
+            wanted.append(Wanted(version, need))
     return BuildList(tuple(wanted), tuple(local), tuple(notes), tuple(problems))
 
 

@@ -79,6 +79,7 @@ def deposit(
     files: Sequence[Found],
     *,
     skipped: Iterable[Skipped],
+    whole: bool,
     memory: Memory | None,
     known: Known,
     level: int,
@@ -92,6 +93,7 @@ def deposit(
         kind: Which cache it is.
         files: What to copy, in a manifest's order.
         skipped: What was left out already.
+        whole: Whether these are all files of the cache, so that what they need of a pack says how much of it is still worth keeping.
         memory: The last snapshot of this cache, or None.
         known: Contents that the repository has, and keeps while we work.
         level: Of zstd; 0 for none.
@@ -100,7 +102,7 @@ def deposit(
     Raises:
         StoreFailed: Something could not be stored; then there is no snapshot.
     """
-    held = _without_thin_packs(known, files, memory)
+    held = _without_thin_packs(known, files, memory) if whole and memory is not None else known
     entries, to_read = _remembered(files, memory, held)
     work = _Work(depot.store, root, level, held)
     left_out = list(skipped)
@@ -172,10 +174,8 @@ def _remembered(files: Sequence[Found], memory: Memory | None, known: Known) -> 
     return entries, to_read
 
 
-def _without_thin_packs(known: Known, files: Sequence[Found], memory: Memory | None) -> Known:
+def _without_thin_packs(known: Known, files: Sequence[Found], memory: Memory) -> Known:
     """What is known, without packs of which this snapshot would use too little."""
-    if memory is None:
-        return known
     live: Counter[str] = Counter()
     names = {found.name: found.size for found in files}
     counted: set[str] = set()
@@ -247,7 +247,7 @@ class _Work:
         self._claimed: set[str] = set()
         self._lock = Lock()
         self._large = Semaphore(2)
-        self._idle: SimpleQueue[tuple[Reader, Sealer]] = SimpleQueue()
+        self._idle: SimpleQueue[_Tools] = SimpleQueue()
         self._open = ExitStack()
         self._packing = _Packing(self)
 
@@ -259,17 +259,17 @@ class _Work:
 
     def portion(self, files: Sequence[Found]) -> list[Entry | Skipped]:
         """Read some files and store what is new of them."""
-        reader, sealer = self._tools()
+        tools = self._tools()
         read: list[Entry | Skipped] = []
         for found in files:
             if found.size > IN_MEMORY:
-                read.append(self._copy(reader, sealer, found))
+                read.append(self._copy(tools, found))
             elif found.size > _LARGE:
                 with self._large:
-                    read.append(self._read(reader, sealer, found))
+                    read.append(self._read(tools, found))
             else:
-                read.append(self._read(reader, sealer, found))
-        self._idle.put((reader, sealer))
+                read.append(self._read(tools, found))
+        self._idle.put(tools)
         return read
 
     def close(self) -> None:
@@ -282,26 +282,28 @@ class _Work:
         self._count(len(data))
         return len(data)
 
-    def _read(self, reader: Reader, sealer: Sealer, found: Found) -> Entry | Skipped:
-        memory = bytearray()
+    def _read(self, tools: "_Tools", found: Found) -> Entry | Skipped:
+        sealer = tools.sealer
+        memory = memoryview(b"")
 
         def room(now: Found) -> memoryview:
             nonlocal memory
-            memory = bytearray(now.size)
-            return memoryview(memory)
+            memory = tools.room(now.size)
+            return memory
 
-        entry = reader.read(found, room)
+        entry = tools.reader.read(found, room)
         if isinstance(entry, Entry) and self._is_new(entry.sha256):
             if entry.size <= SMALL:
-                self._packing.add(entry.sha256, memory, sealer)
+                self._packing.add(entry.sha256, bytes(memory), sealer)
             else:
                 self.alone[entry.sha256] = self.store(data_name(entry.sha256), sealer.seal(memory))
         return entry
 
-    def _copy(self, reader: Reader, sealer: Sealer, found: Found) -> Entry | Skipped:
+    def _copy(self, tools: "_Tools", found: Found) -> Entry | Skipped:
         """A file that is too large for memory goes through a file of ours, so that what is stored is what was hashed."""
+        sealer = tools.sealer
         with tempfile.TemporaryFile(dir=self._store.local) as copy:
-            entry = reader.copy(found, copy.fileno())
+            entry = tools.reader.copy(found, copy.fileno())
             if not isinstance(entry, Entry) or not self._is_new(entry.sha256):
                 return entry
             size = 0
@@ -323,10 +325,10 @@ class _Work:
             self._count(size)
             return entry
 
-    def _tools(self) -> tuple[Reader, Sealer]:
+    def _tools(self) -> "_Tools":
         with self._lock:
             if self._idle.empty():
-                return self._open.enter_context(Reader(self._root)), Sealer(self._level)
+                return _Tools(self._open.enter_context(Reader(self._root)), Sealer(self._level))
             return self._idle.get()
 
     def _is_new(self, sha256: str) -> bool:
@@ -345,17 +347,31 @@ class _Work:
             self.added += size
 
 
+class _Tools:
+    """What one thread works with."""
+
+    def __init__(self, reader: Reader, sealer: Sealer) -> None:
+        self.reader, self.sealer = reader, sealer
+        self._memory = bytearray(1 << 20)
+
+    def room(self, size: int) -> memoryview:
+        """Memory that is used again and again: new memory costs more than reading a file into it."""
+        if size > len(self._memory):
+            self._memory = bytearray(2 * size)
+        return memoryview(self._memory)[:size]
+
+
 class _Packing:
     """Small contents on the way into packs, whichever thread read them."""
 
     def __init__(self, work: "_Work") -> None:
         self._work = work
-        self._inside: dict[str, bytes | bytearray] = {}
+        self._inside: dict[str, bytes] = {}
         self._size = 0
         self._lock = Lock()
 
-    def add(self, sha256: str, content: bytes | bytearray, sealer: Sealer) -> None:
-        full: dict[str, bytes | bytearray] = {}
+    def add(self, sha256: str, content: bytes, sealer: Sealer) -> None:
+        full: dict[str, bytes] = {}
         with self._lock:
             if self._size + len(content) > PACK_LIMIT or len(self._inside) >= COUNT_LIMIT:
                 full, self._inside, self._size = self._inside, {}, 0
@@ -367,7 +383,7 @@ class _Packing:
         self._seal(self._inside, sealer)
         self._inside = {}
 
-    def _seal(self, inside: dict[str, bytes | bytearray], sealer: Sealer) -> None:
+    def _seal(self, inside: dict[str, bytes], sealer: Sealer) -> None:
         if not inside:
             return
         data = sealer.pack(inside)

@@ -392,8 +392,7 @@ def _prove(store: Store, opener: Opener, name: str, size: int, packed: Collectio
         return len(data)
     if size <= IN_MEMORY:
         data = store.get(name)
-        content = opener.unseal(data, size)
-        refuse_other(content, id_of(name))
+        refuse_other(opener.unseal(data, size), id_of(name))
         return len(data)
     hashed, stored = sha256(), 0
 

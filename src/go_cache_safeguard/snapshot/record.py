@@ -57,6 +57,7 @@ class Record:
         user: Who made it, as `core.operation` names people.
         kind: What was copied.
         target: Absolute path of the cache.
+        whole: Whether it is of the whole cache; otherwise of a plan's entries only.
         tags: Words that people gave it, sorted.
         manifest: Root of its manifest.
         places: SHA-256 of its `Places`.
@@ -72,6 +73,7 @@ class Record:
     user: str
     kind: Kind
     target: str
+    whole: bool
     tags: tuple[str, ...]
     manifest: str
     places: str
@@ -99,7 +101,7 @@ class Record:
     @property
     def group(self) -> tuple[str, ...]:
         """Snapshots of one group follow each other."""
-        return self.host, str(self.kind), self.target
+        return self.host, str(self.kind), self.target, "whole" if self.whole else "part"
 
     def as_value(self) -> dict[str, Value]:
         """For `--json`."""
@@ -212,13 +214,13 @@ def resolve(records: Sequence[Record], name: str) -> Record:
 
     Args:
         records: All there are.
-        name: The beginning of an id, or `latest`.
+        name: The beginning of an id, or `latest`: the newest of a whole cache.
 
     Raises:
         NoSnapshot: None fits, or several do.
     """
-    if name == "latest" and records:
-        return max(records, key=lambda record: (record.made_ns, record.id))
+    if name == "latest" and any(record.whole for record in records):
+        return max((record for record in records if record.whole), key=lambda record: (record.made_ns, record.id))
     found = [record for record in records if _BEGINNING.fullmatch(name) and record.id.startswith(name)]
     if len(found) == 1:
         return found[0]
@@ -250,6 +252,8 @@ def _refuse(record: Record) -> None:
     _hash(record.places)
     if record.parent:
         _hash(record.parent)
+    if type(record.whole) is not bool:
+        raise ValueError("it does not say whether it is of a whole cache")
     for count in (record.files, record.size, record.skipped, record.added):
         _count(count)
     for text in (record.host, record.user, record.target, record.made_at):

@@ -43,6 +43,14 @@ def test_replacements_are_followed_and_what_cannot_be_known_is_told() -> None:
     assert found.problems == ("e@v1.0.0: not here", "../f@v1.0.0 is not a module version")
 
 
+@pytest.mark.parametrize(("need", "told"), [(Need.GRAPH, 0), (Need.LISTED, 1), (Need.DIRECT, 1)])
+def test_a_version_of_the_graph_that_no_build_uses_need_not_be_known_offline(need: Need, told: int) -> None:
+    error = {"Err": "e@v1.0.0: module lookup disabled by GOPROXY=off"}
+    found = make_build_list([{"Path": "e", "Version": "v1.0.0", "Error": error}], {"e": need})
+    assert found.wanted == (Wanted(Version("e", "v1.0.0"), need),)
+    assert len(found.problems) == told
+
+
 @pytest.mark.parametrize("data", [b"{", b"[]", b"{} x", b"[" * 100_000])
 def test_other_speech_is_no_list(data: bytes) -> None:
     assert parse_modules(data) is None

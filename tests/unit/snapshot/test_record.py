@@ -29,6 +29,7 @@ RECORD = Record(
     user="uid:0(root)",
     kind=Kind.BUILD,
     target="/cache",
+    whole=True,
     tags=("a", "b"),
     manifest="1" * 64,
     places="2" * 64,
@@ -72,6 +73,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "a tag with a line break": {"tags": ["a\n"]},
     "a host with an escape": {"host": "\x1b[31m"},
     "another kind": {"kind": "redis"},
+    "neither whole nor part": {"whole": 1},
     "no time": {"made_at": "yesterday"},
     "a field too many": {"more": 1},
 }
@@ -137,6 +139,9 @@ def test_a_snapshot_is_found_by_the_beginning_of_its_id() -> None:
 def test_latest_is_the_newest() -> None:
     old, new = RECORD, replace(RECORD, made_at="2027-03-01T12:00:00.000000001Z")
     assert resolve([new, old], "latest") is new
+    assert resolve([replace(new, whole=False), old], "latest") is old
+    with pytest.raises(NoSnapshot):
+        resolve([replace(new, whole=False)], "latest")
     with pytest.raises(NoSnapshot):
         resolve([], "latest")
 
