@@ -10,6 +10,8 @@ DOOR = "snapshot/quarantine.py"
 ELSEWHERE = {
     ("journal/store.py", "replace"): "its own head file, as a whole",
     ("journal/store.py", "ftruncate"): "the new head file that it has just opened",
+    ("redis/trashfile.py", "unlink"): "captured values of an operation of ours, when they are purged",
+    ("redis/trashfile.py", "ftruncate"): "what a crash left of the last frame of our own file",
     ("snapshot/outfile.py", "unlink"): "what it wrote itself and could not complete",
     ("snapshot/outfile.py", "renameat2"): "its own .partial, to the name that it was written for",
     ("snapshot/outfile.py", "ftruncate"): "a .partial that a process of ours left when it died",

@@ -117,7 +117,9 @@ def approve(
             operation = journal.operation(op)
             typed = ask_digest(str(operation.data.get("digest", "")), int(operation.data.get("bytes", 0)), op)
             approved = approve_by_digest(session, journal, op, typed)
-    typer.echo(f"{approved.id} is {approved.state}; `go-cache-safeguard clean {approved.id}` executes it")
+    on_server = approved.data.get("kind") == "redis"
+    by = f"`go-cache-safeguard redis resume {op}`" if on_server else f"`go-cache-safeguard clean {op}`"
+    typer.echo(f"{approved.id} is {approved.state}; {by} executes it")
 
 
 @app.command()

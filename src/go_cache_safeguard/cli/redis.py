@@ -1,15 +1,15 @@
-"""`redis`: what the guard knows of commands.
+"""`redis`: what the guard knows of commands; the group that guarded deletion belongs to.
 
 Knows:     how the table of commands is shown.
 Called by: `cli.app`.
-Never:     talks to a server.
+Never:     talks to a server: `cli.redis_keys` has a flow do that.
 """
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from go_cache_safeguard.cli import options
+from go_cache_safeguard.cli import options, redis_keys
 from go_cache_safeguard.core.errors import UsageFailure
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ def commands(
     for one in found:
         line = f"{one.command.name:<28} {one.command.cls:<11} {one.treatment:<8} {one.command.why}"
         screen.line(line.rstrip())
+
+
+redis_keys.register(app)
 
 
 def _class(text: str | None) -> "Class | None":

@@ -30,7 +30,11 @@ class Screen:
 
             force = {"always": True, "never": False}.get(color)
             self._console = Console(
-                force_terminal=force, no_color=None if color != "never" else True, highlight=False, soft_wrap=True
+                force_terminal=force,
+                no_color=None if color != "never" else True,
+                highlight=False,
+                soft_wrap=True,
+                emoji=False,  # `:100:` in a name is not a picture
             )
 
     def document(self, schema: str, version: int, value: Mapping[str, object]) -> None:
@@ -70,7 +74,7 @@ class Screen:
         from rich.text import Text
 
         head = Text(f"{verdict.outcome:<8}", style=_COLOR[verdict.outcome])
-        self._console.print(head.append(f"{verdict.check:<17}", style="bold").append(verdict.summary, style="default"))
+        self._console.print(head.append(f"{verdict.check:<16} ", style="bold").append(verdict.summary, style="default"))
         for text in verdict.evidence:
             self.line(f"          {text}")
         if verdict.outcome is not Outcome.PASS:

@@ -22,16 +22,19 @@ class Item(NamedTuple):
     """One thing that would go.
 
     Attributes:
-        name: Path below the target's root, `/` between parts.
+        name: Path below the target's root, `/` between parts; of a server: database, `/` and key.
         size: Bytes, apparent.
-        stamp: Modification time in nanoseconds since 1970-01-01 UTC when the plan was made: what changed since is skipped.
+        stamp: Modification time in nanoseconds since 1970-01-01 UTC when the plan was made: what changed since is skipped. Of a
+            server's key: when it ends, in milliseconds, or -1 for never.
         reason: Why it goes: the name of the selector.
+        digest: SHA-256 of its content when the plan was made, where the plan is about content; else empty.
     """
 
     name: str
     size: int
     stamp: int
     reason: str
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ class Plan:
             "whole": self.whole,
             "total": self.total,
             "reasons": list(reasons),
-            "items": [[item.name, item.size, item.stamp, number[item.reason]] for item in self.items],
+            "items": [
+                [item.name, item.size, item.stamp, number[item.reason], *([item.digest] if item.digest else [])]
+                for item in self.items
+            ],
         }
         return canonical(value, known=True)
 
@@ -131,10 +137,12 @@ def parse_plan(data: bytes) -> Plan:
 
 
 def _item(fields: Any, reasons: list[str]) -> Item:
-    name, size, stamp, at = fields
+    name, size, stamp, at, *digests = fields
     if type(name) is not str or type(size) is not int or type(stamp) is not int:
         raise TypeError("an item is not a name, a size and a time")
-    return Item(name, size, stamp, reasons[at])
+    if len(digests) > 1 or not all(type(one) is str for one in digests):
+        raise TypeError("an item has more than a digest")
+    return Item(name, size, stamp, reasons[at], *digests)
 
 
 def _text(value: Mapping[str, Any], key: str) -> str:

@@ -7,6 +7,7 @@ Never:     takes a token from the command line; executes anything.
 
 import os
 import secrets
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,7 +159,9 @@ def _check_person(session: Session, operation: Operation, approver: str) -> None
 
 
 def _read_private(path: Path) -> str:
-    """Read a small file that only its owner can read."""
+    """Read a small file that only its owner can read; `-` is stdin."""
+    if str(path) == "-":
+        return sys.stdin.readline(4096).strip()
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:

@@ -25,6 +25,7 @@ from go_cache_safeguard.flows.account import write_account
 from go_cache_safeguard.flows.approve import approve_by_digest, expire
 from go_cache_safeguard.flows.remove import Manner, execute
 from go_cache_safeguard.flows.session import Session, new_operation_id
+from go_cache_safeguard.flows.site import SERVER as SERVER_KIND
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -74,6 +75,9 @@ class Asked:
 Confirm = Callable[[Asked], str]
 """Shows the plan to the person at the terminal and returns what was typed; empty for no."""
 
+Executor = Callable[[Session, "Journal", str, Plan], Receipt]
+"""Executes a plan that is not about a cache: session, journal, operation, plan."""
+
 
 def ask(session: Session, journal: "Journal", plan: Plan, checks: Callable[[], Sequence[Verdict]]) -> Asked:
     """Bring a plan before policy.
@@ -122,7 +126,7 @@ def clean(
     session: Session,
     plan: Plan,
     checks: Callable[[], Sequence[Verdict]],
-    manner: Manner,
+    manner: Manner | Executor,
     confirm: Confirm | None,
     *,
     always_ask: bool = False,
@@ -153,7 +157,7 @@ def _go_on(
     session: Session,
     journal: "Journal",
     asked: Asked,
-    manner: Manner,
+    manner: Manner | Executor,
     confirm: Confirm | None,
     *,
     always_ask: bool,
@@ -166,7 +170,24 @@ def _go_on(
     elif always_ask and confirm is not None and not _typed_right(confirm(asked), plan):
         journal.advance(asked.op, State.CANCELLED, {"why": "not confirmed"})
         raise Refused("not confirmed", not_done="nothing was removed")
-    return execute(session, journal, asked.op, plan, manner)
+    return _carry_out(session, journal, asked.op, plan, manner)
+
+
+def _carry_out(session: Session, journal: "Journal", op: str, plan: Plan, manner: Manner | Executor) -> Receipt:
+    if (plan.kind == SERVER_KIND) == isinstance(manner, Manner):
+        raise IllegalTransition(
+            f"{op} is about {plan.target}",
+            not_done="nothing was removed",
+            hint=_next(plan, op),
+        )
+    if isinstance(manner, Manner):
+        return execute(session, journal, op, plan, manner)
+    return manner(session, journal, op, plan)
+
+
+def _next(plan: Plan, op: str) -> str:
+    """What executes an approved operation."""
+    return f"`go-cache-safeguard redis resume {op}`" if plan.kind == SERVER_KIND else f"`go-cache-safeguard clean {op}`"
 
 
 def _typed_right(typed: str, plan: Plan) -> bool:
@@ -182,7 +203,7 @@ def _approve_here(session: Session, journal: "Journal", asked: Asked, confirm: C
             f"{asked.op} is held: {'; '.join(asked.decision.reasons)}",
             not_done="nothing was removed",
             hint=f"`go-cache-safeguard ops approve {asked.op}` (by somebody who may), "
-            f"then `go-cache-safeguard clean {asked.op}`",
+            f"then {_next(asked.plan, asked.op)}",
         )
     approve_by_digest(session, journal, asked.op, typed)
 
@@ -203,7 +224,7 @@ def _accounted(session: Session, journal: "Journal", op: str, account: Path | No
         write_account(journal, op, account)
 
 
-def resume(session: Session, op: str, manner: Manner, *, account: Path | None = None) -> Receipt:
+def resume(session: Session, op: str, manner: Manner | Executor, *, account: Path | None = None) -> Receipt:
     """Execute an operation that was held and is approved now.
 
     Args:
@@ -226,7 +247,7 @@ def resume(session: Session, op: str, manner: Manner, *, account: Path | None = 
         if operation.state not in {State.APPROVED, State.ALLOWED}:
             raise IllegalTransition(f"{op} is {operation.state}: it cannot be executed", not_done="nothing was removed")
         with _accounted(session, journal, op, account):
-            return execute(session, journal, op, kept_plan(session, operation), manner)
+            return _carry_out(session, journal, op, kept_plan(session, operation), manner)
 
 
 def _keep_plan(session: Session, op: str, plan: Plan) -> None:

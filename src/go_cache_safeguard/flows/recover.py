@@ -20,7 +20,7 @@ from go_cache_safeguard.flows.prove import Prover
 from go_cache_safeguard.flows.purge import purge, stored
 from go_cache_safeguard.flows.remove import finish_waiting, merge_back, prove, put_back, tidy
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.flows.site import Site, site_of
+from go_cache_safeguard.flows.site import SERVER, Site, site_of
 from go_cache_safeguard.flows.undo import Undone
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def _recover(
 ) -> Recovered:
     problem = ""
     try:
-        if operation.state is State.PURGING:
+        if operation.data.get("kind") == SERVER:
+            _on_server(session, journal, operation)
+        elif operation.state is State.PURGING:
             _purge(session, journal, operation)
         else:
             with site_of(session, journal, operation) as site:
@@ -91,6 +93,20 @@ def _recover(
     except (Failure, OSError) as error:
         problem = str(error)
     return Recovered(operation.id, operation.state, journal.operation(operation.id).state, problem)
+
+
+def _on_server(session: Session, journal: "Journal", operation: Operation) -> None:
+    # Loaded where used: it brings the client of servers.
+    from go_cache_safeguard.flows import redis_removal, redis_undo  # noqa: PLC0415
+
+    match operation.state:
+        case State.SNAPSHOTTING | State.REMOVING | State.PROVING:
+            redis_removal.recover(session, journal, operation.id)
+        case State.UNDOING | State.PURGING:
+            redis_undo.recover(session, journal, operation.id)
+        case _:
+            # It waits for a person: `redis resume` or `redis undo`.
+            return
 
 
 def _purge(session: Session, journal: "Journal", operation: Operation) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from go_cache_safeguard.core.errors import IllegalTransition
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.gocache.layout import ENTRY_NAME
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 
 MODULES = "go-module-cache"
-"""The kind of a plan for a module cache; every other is for a build cache."""
+"""The kind of a plan for a module cache; every other, except the next, is for a build cache."""
+SERVER = "redis"
+"""The kind of a plan for a Redis or Valkey server, which is no directory: it is never a `Site`."""
 _GO_WAIT_S = 10
 
 
@@ -96,7 +99,17 @@ def open_site(session: Session, journal: "Journal", target: str, identity: str, 
 
 @contextmanager
 def site_of(session: Session, journal: "Journal", operation: Operation) -> Iterator[Site]:
-    """Enter the cache of an operation; raises as `open_site` does."""
+    """Enter the cache of an operation; raises as `open_site` does.
+
+    Raises:
+        IllegalTransition: It is about no cache.
+    """
     data = operation.data
+    if data.get("kind") == SERVER:
+        raise IllegalTransition(
+            f"{operation.id} is about {data['target']}, not about a cache",
+            not_done="nothing was done",
+            hint=f"go-cache-safeguard redis undo {operation.id}",
+        )
     with open_site(session, journal, str(data["target"]), str(data["identity"]), str(data.get("kind", ""))) as site:
         yield site

@@ -55,7 +55,7 @@ class Sealer:
     """Seals contents; one for each thread.
 
     Attributes:
-        level: Of zstd, 1 to 19; 0 keeps everything as it is.
+        level: Of zstd, also below zero; 0 keeps everything as it is.
     """
 
     def __init__(self, level: int) -> None:

@@ -5,7 +5,14 @@ a section in docs/checks.md and a test file of the same name. Ids begin with `re
 """
 
 from go_cache_safeguard.core.check import Check
-from go_cache_safeguard.redis.checks import blast_radius, hit_rate, names, replication, ttl
+from go_cache_safeguard.redis.checks import blast_radius, hit_rate, names, replication, ttl, undo
 
-CHECKS: tuple[Check, ...] = (names.CHECK, ttl.CHECK, hit_rate.CHECK, blast_radius.CHECK, replication.CHECK)
+CHECKS: tuple[Check, ...] = (
+    names.CHECK,
+    ttl.CHECK,
+    hit_rate.CHECK,
+    blast_radius.CHECK,
+    replication.CHECK,
+    undo.CHECK,
+)
 """Every check of a server, in the order in which they are asked: those that need no question to the server first."""

@@ -1,0 +1,537 @@
+"""`redis check`, `del`, `unlink`, `flush`, `resume`, `undo`, `trash`: guarded deletion of keys, and the way back.
+
+Knows:     their arguments, and how a plan, a receipt and the trash are shown.
+Called by: `cli.redis`.
+Never:     removes without a plan that was shown, and a decision that the journal holds; prints a key's odd bytes as they are.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from go_cache_safeguard.cli import options
+from go_cache_safeguard.core.errors import ExitCode, UsageFailure
+from go_cache_safeguard.core.size import format_size
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.core.receipt import Receipt
+    from go_cache_safeguard.core.verdict import Verdict
+    from go_cache_safeguard.flows.clean import Asked, Confirm
+    from go_cache_safeguard.flows.redis_plan import Survey, Wanted
+    from go_cache_safeguard.flows.redis_undo import PutBack
+    from go_cache_safeguard.flows.session import Session
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="redis://user@host:port/db, rediss:// or unix:///path?db=N; the password comes from REDISCLI_AUTH or a file.",
+    ),
+]
+PasswordFile = Annotated[
+    str | None, typer.Option("--password-file", metavar="FILE", help="File with the password, readable by you only.")
+]
+Match = Annotated[
+    list[str] | None, typer.Option("--match", metavar="PATTERN", help="Every key of this pattern, as in SCAN.")
+]
+Escaped = Annotated[
+    bool, typer.Option("--escaped", help=r"KEY and PATTERN are written as plans write them: \x0a is one byte.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Plan, check and decide; remove nothing.")]
+Confirm_ = Annotated[bool, typer.Option("--confirm", help="Ask at the terminal even when policy allows it.")]
+MaxKeys = Annotated[
+    int | None, typer.Option("--max-keys", metavar="N", help="More keys than this are held; 0 for any number.")
+]
+Threshold = Annotated[
+    str | None,
+    typer.Option("--block-ttl-threshold", metavar="TIME", help="Keys that end by themselves sooner are held: 5m."),
+]
+Rate = Annotated[int | None, typer.Option("--rate", metavar="N", help="At most so many keys each second.")]
+Keys = Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Names of keys.")]
+Op = Annotated[str, typer.Argument(metavar="OP", help="The operation's id; see `ops list --all`.")]
+ReceiptFile = Annotated[
+    Path | None,
+    typer.Option("--receipt", metavar="FILE", help="Write the receipt that an auditor keeps; a new file."),
+]
+
+trash = typer.Typer(help="Captured values of keys that were removed: list, show, restore, purge.", no_args_is_help=True)
+_EXIT = {"BLOCK": ExitCode.BLOCKED, "UNKNOWN": ExitCode.COULD_NOT_TELL}
+_SAMPLES = 10
+_CLASSES = ((300, "end within 5m"), (3_600, "end within 1h"), (86_400, "end within 1d"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(check)
+    app.command("del")(del_)
+    for command in (unlink, flush, resume, undo):
+        app.command()(command)
+    app.add_typer(trash, name="trash")
+
+
+def check(
+    patterns: Annotated[list[str], typer.Argument(metavar="PATTERN", help="As in SCAN; a plain name is one key.")],
+    *,
+    url: Url = None,
+    escaped: Escaped = False,
+    max_keys: MaxKeys = None,
+    block_ttl_threshold: Threshold = None,
+    password_file: PasswordFile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Say what removing the keys of these patterns would take, and what every check says of it. Removes nothing."""
+    from go_cache_safeguard.core.verdict import worst
+
+    session = _session(settings, state_dir, quiet, json, _given(max_keys, block_ttl_threshold, None, password_file))
+    screen = _screen(session, json)
+    found, verdicts = _surveyed(session, url, _wanted("DEL", [], patterns, escaped=escaped))
+    _tell_plan(screen, "redis-check", found, verdicts, "")
+    code = _EXIT.get(worst(verdicts))
+    if code is not None:
+        raise typer.Exit(code)
+
+
+def del_(
+    keys: Keys = None,
+    *,
+    match: Match = None,
+    escaped: Escaped = False,
+    url: Url = None,
+    dry_run: DryRun = False,
+    confirm: Confirm_ = False,
+    max_keys: MaxKeys = None,
+    block_ttl_threshold: Threshold = None,
+    rate: Rate = None,
+    password_file: PasswordFile = None,
+    receipt: ReceiptFile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Remove keys: plan, check, hold or go on, capture every value, remove. `redis undo` puts them back."""
+    session = _session(settings, state_dir, quiet, json, _given(max_keys, block_ttl_threshold, rate, password_file))
+    wanted = _wanted("DEL", keys or [], match or [], escaped=escaped)
+    _remove(session, _screen(session, json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
+
+
+def unlink(
+    keys: Keys = None,
+    *,
+    match: Match = None,
+    escaped: Escaped = False,
+    url: Url = None,
+    dry_run: DryRun = False,
+    confirm: Confirm_ = False,
+    max_keys: MaxKeys = None,
+    block_ttl_threshold: Threshold = None,
+    rate: Rate = None,
+    password_file: PasswordFile = None,
+    receipt: ReceiptFile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """As `redis del`, under the rules that the site has for UNLINK. Both free the memory in the background."""
+    session = _session(settings, state_dir, quiet, json, _given(max_keys, block_ttl_threshold, rate, password_file))
+    wanted = _wanted("UNLINK", keys or [], match or [], escaped=escaped)
+    _remove(session, _screen(session, json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
+
+
+def flush(
+    *,
+    db: Annotated[int | None, typer.Option("--db", metavar="N", help="This database; default: the URL's.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every database of the server.")] = False,
+    url: Url = None,
+    dry_run: DryRun = False,
+    confirm: Confirm_ = False,
+    max_keys: MaxKeys = None,
+    rate: Rate = None,
+    password_file: PasswordFile = None,
+    receipt: ReceiptFile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Remove every key that is there now, so that it can be undone. FLUSHDB itself is never sent; newer keys stay."""
+    from go_cache_safeguard.flows.redis_plan import Wanted
+
+    if db is not None and everything:
+        raise UsageFailure("--db and --all exclude each other", not_done="nothing was removed")
+    session = _session(settings, state_dir, quiet, json, _given(max_keys, None, rate, password_file))
+    wanted = Wanted("FLUSHALL" if everything else "FLUSHDB", everything=True)
+    _remove(session, _screen(session, json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt, db=db)
+
+
+def resume(
+    op: Op,
+    *,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", metavar="FILE", help="Approve with this token first; `-` reads it from stdin."),
+    ] = None,
+    rate: Rate = None,
+    password_file: PasswordFile = None,
+    receipt: ReceiptFile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Execute an approved operation, or go on with one that was stopped between two batches."""
+    from go_cache_safeguard.flows.account import refuse_taken
+    from go_cache_safeguard.flows.approve import approve_by_token
+    from go_cache_safeguard.flows.redis_removal import resume as go_on
+
+    session = _session(settings, state_dir, quiet, json, _given(None, None, rate, password_file))
+    if receipt is not None:
+        refuse_taken(receipt)
+    if token_file is not None:
+        with session.journal() as journal:
+            approve_by_token(session, journal, op, token_file)
+    _tell_receipt(_screen(session, json), go_on(session, op, account=receipt))
+
+
+def undo(
+    op: Op,
+    *,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite keys that are there again; they are lost.")
+    ] = False,
+    password_file: PasswordFile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Put back every value that an operation took, with its expiry; keys that are there again stay as they are."""
+    from go_cache_safeguard.flows.redis_undo import undo as put_back
+
+    session = _session(settings, state_dir, quiet, json, _given(None, None, None, password_file))
+    _tell_back(_screen(session, json), put_back(session, op, replace=replace))
+
+
+trash.command("restore")(undo)
+
+
+@trash.command("list")
+def list_(
+    *,
+    json: options.Json = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """List operations whose captured values are kept."""
+    from go_cache_safeguard.flows.redis_undo import stored
+
+    session = _session(settings, state_dir, json, json, [])
+    screen = _screen(session, json)
+    with session.journal(read_only=True) as journal:
+        found = stored(session, journal)
+    if json:
+        screen.document("redis-trash", 1, {"operations": [one.as_value() for one in found]})
+        return
+    if not found:
+        screen.line("the trash is empty")
+        return
+    now = time.time()
+    rows = [
+        (
+            one.op,
+            str(one.state or "?"),
+            format_size(one.size),
+            "needed" if one.due_s is None else "due" if one.due_s <= now else "kept",
+            one.target,
+        )
+        for one in found
+    ]
+    screen.table(("operation", "state", "size", "retention", "server"), rows, right=(2,))
+
+
+@trash.command()
+def show(
+    op: Op,
+    *,
+    json: options.Json = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Name the keys that an operation took; values are not shown."""
+    from go_cache_safeguard.flows.redis_undo import show as keys_of
+
+    session = _session(settings, state_dir, json, json, [])
+    screen = _screen(session, json)
+    found = keys_of(session, op)
+    if json:
+        rows = [{"name": one.name, "bytes": one.size, "expires_ms": one.expires_ms} for one in found]
+        screen.document("redis-trash-keys", 1, {"op": op, "keys": rows})
+        return
+    for one in found:
+        end = (
+            "never ends"
+            if one.expires_ms < 0
+            else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one.expires_ms / 1000))
+        )
+        screen.line(f"{one.name}  {format_size(one.size) if one.size else 'no copy'}  {end}")
+
+
+@trash.command()
+def purge(
+    op: Annotated[str | None, typer.Argument(metavar="[OP]", help="Only this one, and at once.")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be deleted.")] = False,
+    json: options.Json = False,
+    settings: options.Settings = None,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Really delete captured values whose retention has ended. With OP: at once, after you type its digest."""
+    from go_cache_safeguard.approval.token import digest_matches
+    from go_cache_safeguard.cli.operations import ask_digest
+    from go_cache_safeguard.flows.redis_undo import purge as throw_away
+    from go_cache_safeguard.flows.redis_undo import stored
+
+    session = _session(settings, state_dir, json, json, [])
+    screen = _screen(session, json)
+    now = time.time()
+    with session.journal() as journal:
+        known = stored(session, journal)
+        due = [one for one in known if (one.op == op if op else one.due_s is not None and one.due_s <= now)]
+        if (
+            op is not None
+            and due
+            and not dry_run
+            and not digest_matches(ask_digest(due[0].digest, due[0].size, op), due[0].digest)
+        ):
+            raise UsageFailure("not confirmed", not_done="nothing was deleted")
+        if not dry_run:
+            for one in due:
+                throw_away(session, journal, one)
+    if json:
+        rows = [one.as_value() for one in due]
+        screen.document("redis-purge", 1, {"dry_run": dry_run, "operations": rows, "kept": len(known) - len(due)})
+        return
+    for one in due:
+        screen.line(f"{one.op}  {'would delete' if dry_run else 'deleted'} {format_size(one.size)}")
+    if not due:
+        screen.line(f"nothing is due; values of {len(known)} operations are kept")
+
+
+def _given(max_keys: int | None, threshold: str | None, rate: int | None, password_file: str | None) -> list[str]:
+    """Options that are settings for this run."""
+    pairs = (
+        ("redis.max_keys", max_keys),
+        ("redis.block_ttl_threshold", threshold),
+        ("redis.rate", rate),
+        ("redis.password_file", None if password_file is None else str(Path.cwd() / password_file)),
+    )
+    return [f"{key}={value}" for key, value in pairs if value is not None]
+
+
+def _session(
+    settings: list[str] | None,
+    state_dir: str | None,
+    quiet: bool,  # noqa: FBT001 - as typed
+    json: bool,  # noqa: FBT001 - as typed
+    given: list[str],
+) -> "Session":
+    return options.session(settings=[*(settings or []), *given], state_dir=state_dir, quiet=quiet, json=json)
+
+
+def _screen(session: "Session", json: bool) -> "Screen":  # noqa: FBT001 - as typed
+    from go_cache_safeguard.cli.screen import Screen
+
+    return Screen(as_json=json, color=session.config.choice("output.color"))
+
+
+def _wanted(command: str, keys: list[str], patterns: list[str], *, escaped: bool) -> "Wanted":
+    from go_cache_safeguard.flows.redis_plan import Wanted
+    from go_cache_safeguard.redis.keyname import key_of
+
+    if not keys and not patterns:
+        raise UsageFailure("no key and no pattern was given", not_done="nothing was removed")
+    try:
+        read = key_of if escaped else os.fsencode
+        return Wanted(command, tuple(map(read, keys)), tuple(map(read, patterns)))
+    except ValueError as error:
+        raise UsageFailure(str(error), not_done="nothing was removed") from error
+
+
+def _surveyed(
+    session: "Session", url: str | None, wanted: "Wanted", db: int | None = None
+) -> "tuple[Survey, list[Verdict]]":
+    from dataclasses import replace
+
+    from go_cache_safeguard.flows.redis_plan import judge, survey
+    from go_cache_safeguard.flows.redis_server import address_of, connect
+
+    address = address_of(session, url)
+    with connect(session, address if db is None else replace(address, db=db)) as server:
+        found = survey(session, server, wanted)
+    return found, judge(session, found)
+
+
+def _remove(
+    session: "Session",
+    screen: "Screen",
+    url: str | None,
+    wanted: "Wanted",
+    *,
+    dry_run: bool,
+    confirm: bool,
+    receipt: Path | None,
+    db: int | None = None,
+) -> None:
+    from go_cache_safeguard.core.policy import decide
+    from go_cache_safeguard.flows.account import refuse_taken
+    from go_cache_safeguard.flows.clean import clean
+    from go_cache_safeguard.flows.redis_removal import execute
+
+    if receipt is not None:
+        refuse_taken(receipt)
+    found, verdicts = _surveyed(session, url, wanted, db)
+    if dry_run:
+        decision = decide(session.config.policy(), verdicts, removing=found.plan.total, of=found.plan.whole)
+        _tell_plan(screen, "redis-dry-run", found, verdicts, type(decision).__name__.lower())
+        return
+    if not found.plan.items:
+        _tell_nothing(screen)
+        return
+    asking = None if screen.as_json or not sys.stdin.isatty() else _asking(screen)
+    if confirm and asking is None:
+        raise UsageFailure("--confirm asks a person, and stdin is not a terminal", not_done="nothing was removed")
+    if not screen.as_json:
+        _show(screen, found)
+    _tell_receipt(
+        screen, clean(session, found.plan, lambda: verdicts, execute, asking, always_ask=confirm, account=receipt)
+    )
+
+
+def _asking(screen: "Screen") -> "Confirm":
+    def confirm(asked: "Asked") -> str:
+        from go_cache_safeguard.cli.operations import ask_digest
+
+        for verdict in asked.verdicts:
+            screen.verdict(verdict)
+        for reason in asked.decision.reasons:
+            screen.line(f"held: {reason}", "yellow")
+        return ask_digest(asked.plan.digest, asked.plan.total, asked.op)
+
+    return confirm
+
+
+def _tell_plan(screen: "Screen", schema: str, found: "Survey", verdicts: "list[Verdict]", decision: str) -> None:
+    if screen.as_json:
+        rows = [verdict.as_value() for verdict in verdicts]
+        value: dict[str, object] = {"plan": _plan_value(found), "verdicts": rows}
+        screen.document(schema, 1, {**value, "decision": decision} if decision else value)
+        return
+    _show(screen, found)
+    for verdict in verdicts:
+        screen.verdict(verdict)
+    if decision:
+        screen.line(f"policy would {decision} this")
+    screen.line("nothing was removed")
+
+
+def _plan_value(found: "Survey") -> dict[str, Any]:
+    from go_cache_safeguard.redis.keyname import counted_prefixes, parse_place
+
+    plan = found.plan
+    prefixes = counted_prefixes(parse_place(item.name)[1] for item in plan.items)
+    return {
+        "digest": plan.digest,
+        "target": plan.target,
+        "run_id": plan.identity,
+        "selectors": list(plan.selectors),
+        "keys": len(plan.items),
+        "missing": sum(left == -2 for left in found.pttl.values()),
+        "bytes": plan.total,
+        "dump_bytes": found.dumped,
+        "prefixes": [{"prefix": prefix, "keys": count} for prefix, count in prefixes],
+        "expiry": _expiry_classes(found),
+        "samples": [item.name for item in plan.items[:_SAMPLES]],
+    }
+
+
+def _expiry_classes(found: "Survey") -> dict[str, int]:
+    counts = dict.fromkeys([*(name for _, name in _CLASSES), "end later", "never end", "are not there"], 0)
+    for left in found.pttl.values():
+        if left is None:
+            counts["are not known"] = counts.get("are not known", 0) + 1
+        elif left < 0:
+            counts["are not there" if left == -2 else "never end"] += 1
+        else:
+            counts[next((name for limit, name in _CLASSES if left < limit * 1000), "end later")] += 1
+    return {name: count for name, count in counts.items() if count}
+
+
+def _show(screen: "Screen", found: "Survey") -> None:
+    value = _plan_value(found)
+    screen.line(f"plan for {value['target']}", "bold")
+    screen.line(f"  would remove  {value['keys']:,} keys, {format_size(value['bytes'])} of memory")
+    screen.line(
+        "  to keep       "
+        + (format_size(found.dumped) if found.dumped is not None else "not known: a value cannot be captured")
+    )
+    for row in value["prefixes"]:
+        screen.line(f"  prefix        {row['prefix']}: {row['keys']:,} keys")
+    for name, count in value["expiry"].items():
+        screen.line(f"  expiry        {count:,} {name}")
+    for name in value["samples"]:
+        screen.line(f"  such as       {name}")
+    screen.line(f"  digest        {value['digest']}")
+
+
+def _tell_nothing(screen: "Screen") -> None:
+    if screen.as_json:
+        screen.document("redis-removal", 1, {"op": None, "planned": 0, "moved": 0, "bytes": 0})
+        return
+    screen.line("no such key is there; nothing to do")
+
+
+def _tell_receipt(screen: "Screen", receipt: "Receipt") -> None:
+    if screen.as_json:
+        screen.document("redis-removal", 1, receipt.as_value())
+        return
+    screen.line(f"{receipt.state}  {receipt.op}", "bold green" if receipt.state == "DONE" else "bold yellow")
+    screen.line(
+        f"  {receipt.moved:,} of {receipt.planned:,} keys, {format_size(receipt.size)}, are gone, in {receipt.took_ms} ms"
+    )
+    for count, text in (
+        (receipt.changed, "were written to since the plan was made, and stay"),
+        (receipt.missing, "were gone already"),
+    ):
+        if count:
+            screen.line(f"  {count:,} {text}")
+    for name, why in receipt.failed:
+        screen.line(f"  stays: {name}: {why}", "yellow")
+    for text in receipt.proof:
+        screen.line(f"  proof: {text}")
+    screen.line(f"  undo: go-cache-safeguard redis undo {receipt.op}")
+
+
+def _tell_back(screen: "Screen", back: "PutBack") -> None:
+    if screen.as_json:
+        screen.document("redis-undo", 1, back.as_value())
+        return
+    screen.line(f"UNDONE  {back.op}", "bold green")
+    screen.line(f"  {back.restored:,} keys, {format_size(back.size)}, are back, in {back.took_ms} ms")
+    for count, text in (
+        (back.there, "were there with the same value"),
+        (back.newer, "are there with a newer value, which stays; --replace overwrites it"),
+        (back.ended, "would have ended by now"),
+        (back.no_copy, "went without a copy"),
+    ):
+        if count:
+            screen.line(f"  {count:,} {text}")

@@ -1,0 +1,475 @@
+"""Remove the keys of a plan from a server, so that no write is lost and everything can be put back.
+
+Knows:     the order for each batch: WATCH and DUMP, copy on disk, MULTI, UNLINK, EXEC; what counts as changed since the approval; and
+           what a lost reply means.
+Called by: the command line's `redis del`, `redis unlink`, `redis flush` and `redis resume`, through `flows.clean`; `flows.recover`.
+Never:     removes a key whose value or end is not the approved one; sends an EXEC twice; removes before the copy is durable, unless
+           the site allows it for want of room.
+
+A key that is written to between DUMP and EXEC makes EXEC do nothing, so its batch is looked at again. What was written stays.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from go_cache_safeguard.core.errors import ExitCode, Failure, PlanVoid
+from go_cache_safeguard.core.lifecycle import State
+from go_cache_safeguard.core.operation import Operation
+from go_cache_safeguard.core.plan import Item, Plan
+from go_cache_safeguard.core.receipt import Receipt, parse_receipt
+from go_cache_safeguard.flows.clean import kept_plan
+from go_cache_safeguard.flows.clean import resume as resume_approved
+from go_cache_safeguard.flows.interrupt import stoppable
+from go_cache_safeguard.flows.redis_server import connect, identity_of, trash_folder
+from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.flows.site import SERVER
+from go_cache_safeguard.redis.address import parse_address
+from go_cache_safeguard.redis.client import GONE, Link, Looked, ReplyLost, ServerRefuses
+from go_cache_safeguard.redis.keyname import parse_place, place_name
+from go_cache_safeguard.redis.trash import Captured, Frame, Header, Told
+from go_cache_safeguard.redis.trashfile import TrashFile, TrashUnusable, free_bytes, kept, open_trash
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.journal.store import Journal
+
+BATCH_KEYS = 1_000
+BATCH_BYTES = 16 << 20
+_ATTEMPTS = 3
+_CLOCK_MS = 5
+"""How far two answers about one key's end may be apart on servers that tell only what is left of it."""
+_SHOWN = 20
+_TICK_S = 0.05
+
+
+class OutcomeUnknown(Failure):
+    """The reply to a removal was lost."""
+
+    id = "outcome-unknown"
+    exit_code = ExitCode.PARTLY_REMOVED
+    meaning = "the reply to a removal was lost, so nobody knows whether it was done; it was not sent again"
+
+
+class RemovalPaused(Failure):
+    """Somebody asked to stop, or the time was over."""
+
+    id = "removal-paused"
+    exit_code = ExitCode.INTERRUPTED
+    meaning = "a removal of keys stopped between two batches; what went can be put back, and the rest can be resumed"
+
+
+@dataclass(slots=True)
+class _Account:
+    """What was counted so far."""
+
+    moved: int = 0
+    size: int = 0
+    changed: int = 0
+    missing: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    paused: str = ""
+
+
+@dataclass(slots=True)
+class _Removal:
+    """One plan on its way.
+
+    Attributes:
+        room: Bytes that may still be kept.
+        removes: Whether keys without room for a copy go all the same.
+        told: What went before, and now.
+        in_flight: Keys whose removal was sent and not answered.
+    """
+
+    session: Session
+    server: Link
+    trash: TrashFile
+    stop: Callable[[], bool]
+    deadline: float
+    room: int
+    removes: bool
+    told: Told
+    account: _Account = field(default_factory=_Account)
+    in_flight: int = 0
+
+    def go(self, items: Sequence[Item]) -> None:
+        """Every batch, until somebody asks to stop."""
+        rate = self.session.config.count("redis.rate")
+        began, done = time.monotonic(), 0
+        self.session.progress.phase("removing keys", len(items))
+        for db, batch in batches(items, rate or BATCH_KEYS, self.server.slot_of):
+            self.account.paused = self._paused()
+            if self.account.paused:
+                break
+            self.server.select(db)
+            self._batch(db, batch)
+            done += len(batch)
+            self.session.progress.update(done, self.account.size)
+            if rate:
+                self._rest(began + done / rate)
+        self.session.progress.phase("")
+
+    def _paused(self) -> str:
+        if self.stop():
+            return "stopped on request"
+        return "the time that a removal may take is over" if time.monotonic() > self.deadline else ""
+
+    def _rest(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0 and not self.stop():
+            time.sleep(min(left, _TICK_S))
+
+    def _batch(self, db: int, items: dict[bytes, Item]) -> None:
+        """All keys of a batch that are still what was approved, at once; in halves while somebody writes to some of them."""
+        rest = dict(items)
+        for _ in range(_ATTEMPTS if len(items) == 1 else 1):
+            same = self._same(rest, self.server.watch(list(rest)))
+            taken = self._keep([Captured(db, one.key, _end_of(one), one.dump or b"") for one in same])
+            rest = {one.key: rest[one.key] for one in taken}
+            if not taken:
+                self.server.forget()
+                return
+            if self._remove(taken):
+                self.account.size += sum(item.size for item in rest.values())
+                return
+        if len(items) == 1:
+            self.account.changed += 1
+            return
+        keys = list(rest)
+        for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
+            if half:
+                self._batch(db, {key: rest[key] for key in half})
+
+    def _same(self, items: dict[bytes, Item], looked: Sequence[Looked]) -> list[Looked]:
+        """Those that are what was approved; the others are counted and stay."""
+        same = []
+        for one in looked:
+            if one.expires_ms == GONE:
+                self.account.missing += 1
+            elif one.dump is None or one.expires_ms is None:
+                self._stays(items[one.key].name, "its value cannot be captured")
+            elif is_same(items[one.key], one):
+                same.append(one)
+            else:
+                self.account.changed += 1
+        return same
+
+    def _keep(self, batch: Sequence[Captured]) -> list[Captured]:
+        """Make copies durable. Returns those that may go."""
+        fitting: list[Captured] = []
+        over: list[Captured] = []
+        for one in batch:
+            fits = one.size <= self.room
+            (fitting if fits else over).append(one)
+            self.room -= one.size if fits else 0
+        if self.removes:
+            fitting += [Captured(one.db, one.key, one.expires_ms, b"") for one in over]
+        else:
+            for one in over:
+                self._stays(place_name(one.db, one.key), "the trash has no room for its value")
+        if fitting:
+            self.trash.keep(fitting)
+        return fitting
+
+    def _remove(self, taken: Sequence[Captured]) -> bool:
+        self.in_flight = len(taken)
+        try:
+            gone = self.server.remove([one.key for one in taken])
+        except ServerRefuses:
+            self.in_flight = 0
+            raise
+        self.in_flight = 0
+        self.trash.tell(Frame.STAYED if gone is None else Frame.REMOVED)
+        if gone is None:
+            return False
+        self.account.moved += gone
+        self.told.removed.update(((one.db, one.key), bool(one.dump)) for one in taken)
+        return True
+
+    def _stays(self, name: str, why: str) -> None:
+        self.account.failed.append((name, why))
+
+
+def execute(session: Session, journal: "Journal", op: str, plan: Plan) -> Receipt:
+    """Remove what the plan lists, as far as it is still what was approved.
+
+    Args:
+        session: Who works, with which settings.
+        journal: Open for writing.
+        op: An operation that is ALLOWED or APPROVED for exactly this plan, or WAITING.
+        plan: The plan.
+
+    Returns:
+        The receipt, also in the journal.
+
+    Raises:
+        PlanVoid: The server is not the one that was looked at, or was started again since; nothing was removed.
+        RemovalPaused: Stopped between two batches.
+        OutcomeUnknown: The reply to a removal was lost.
+    """
+    with _reached(session, plan) as server, open_trash(trash_folder(session), op, new=True) as trash:
+        operation = journal.operation(op)
+        if operation.state is not State.WAITING:
+            _prepare(journal, op, plan, server, trash)
+        else:
+            _see_same_server(server, plan)
+            trash.begin(Header(op, plan.target, plan.identity, plan.digest))
+            trash.tell(Frame.STAYED)  # whatever was kept and not sent
+        journal.advance(op, State.REMOVING, {"trash": str(trash.path)})
+        with stoppable(session.progress.say) as stop:
+            return _go(session, journal, plan, server, trash, operation=operation, stop=stop)
+
+
+def resume(session: Session, op: str, *, account: Path | None = None) -> Receipt:
+    """Execute an operation that was held and is approved now, or go on with one that stopped between two batches.
+
+    Raises:
+        Held: It is still held.
+        IllegalTransition: It cannot be executed (any more).
+        PlanVoid: As `execute`; and so for its other failures.
+    """
+    with session.journal() as journal:
+        operation = journal.operation(op)
+        if operation.state is State.WAITING and operation.data.get("kind") == SERVER:
+            return execute(session, journal, op, kept_plan(session, operation))
+    return resume_approved(session, op, execute, account=account)
+
+
+def recover(session: Session, journal: "Journal", op: str) -> None:
+    """Find out where a killed removal stands. Removes nothing.
+
+    Raises:
+        TrashLocked: Somebody still works on it.
+    """
+    # Without its file a removal that had begun cannot be understood; before, there may be none.
+    new = journal.operation(op).state is State.SNAPSHOTTING
+    with open_trash(trash_folder(session), op, new=new) as trash:
+        operation = journal.operation(op)
+        if operation.state is State.SNAPSHOTTING:
+            journal.advance(op, State.CANCELLED, {"why": "stopped before anything was removed"})
+            return
+        plan = kept_plan(session, operation)
+        try:
+            told, damage = trash.told(), ""
+        except TrashUnusable as error:
+            told, damage = Told(), error.what
+        receipt = _told_receipt(operation, plan, told)
+        if operation.state is State.PROVING:
+            receipt = parse_receipt(operation.data["receipt"])
+            with _reached(session, plan) as server:
+                _prove(journal, plan, server, told, receipt)
+        elif told.open or damage:
+            evidence = damage or f"killed while {len(told.open)} keys went: nobody knows whether they are gone"
+            journal.advance(op, State.PROVING, {"receipt": receipt.as_value()})
+            journal.advance(op, State.UNKNOWN, {"evidence": evidence})
+        else:
+            journal.advance(op, State.WAITING, {"receipt": receipt.as_value(), "why": "killed between two batches"})
+
+
+def batches(
+    items: Iterable[Item], most: int, slot_of: Callable[[bytes], int]
+) -> Iterator[tuple[int, dict[bytes, Item]]]:
+    """Items by database and slot, as many at once as are few enough and small enough; each by its key."""
+    places = [(*parse_place(item.name), item) for item in items]
+    slots = {(db, key): slot_of(key) for db, key, _ in places}
+    batch, size, at = dict[bytes, Item](), 0, (0, 0)
+    for db, key, item in sorted(places, key=lambda place: (place[0], slots[place[0], place[1]])):
+        full = len(batch) >= min(most, BATCH_KEYS) or size + item.size > BATCH_BYTES
+        if batch and (at != (db, slots[db, key]) or full):
+            yield at[0], batch
+            batch, size = {}, 0
+        at, size = (db, slots[db, key]), size + item.size
+        batch[key] = item
+    if batch:
+        yield at[0], batch
+
+
+def is_same(item: Item, one: Looked) -> bool:
+    """Whether a key is what was approved: its value, byte for byte, and its end."""
+    if one.dump is None or one.expires_ms is None or not item.digest:
+        return False
+    ends = item.stamp == one.expires_ms or (
+        min(item.stamp, one.expires_ms) >= 0 and abs(item.stamp - one.expires_ms) <= _CLOCK_MS
+    )
+    return ends and sha256(one.dump).hexdigest() == item.digest
+
+
+def _reached(session: Session, plan: Plan) -> Link:
+    return connect(session, parse_address(plan.target))
+
+
+def _see_same_server(server: Link, plan: Plan) -> None:
+    run_id = identity_of(server.infos())
+    if run_id != plan.identity:
+        raise PlanVoid(
+            f"{plan.target} was started again, or is another server, since the plan was made",
+            not_done="nothing was removed",
+            hint="make a new plan: what was approved is not what is there now",
+        )
+
+
+def _prepare(journal: "Journal", op: str, plan: Plan, server: Link, trash: TrashFile) -> None:
+    """Everything that must be right before the first key goes."""
+    try:
+        _see_same_server(server, plan)
+    except PlanVoid as void:
+        journal.advance(op, State.REFUSED, {"why": void.what})
+        raise
+    journal.advance(op, State.SNAPSHOTTING, {})
+    try:
+        trash.begin(Header(op, plan.target, plan.identity, plan.digest))
+    except (Failure, OSError) as error:
+        journal.advance(op, State.CANCELLED, {"why": f"no values can be captured: {error}"})
+        raise
+
+
+def _go(
+    session: Session,
+    journal: "Journal",
+    plan: Plan,
+    server: Link,
+    trash: TrashFile,
+    *,
+    operation: Operation,
+    stop: Callable[[], bool],
+) -> Receipt:
+    op, config = operation.id, session.config
+    told = trash.told()
+    limit, used = config.size("redis.trash_max_bytes"), sum(one.size for one in kept(trash.path.parent))
+    free = free_bytes(trash.path.parent)
+    removal = _Removal(
+        session,
+        server,
+        trash,
+        stop,
+        deadline=time.monotonic() + config.seconds("redis.trash_max_time"),
+        room=min(free, limit - used) if limit else free,
+        removes=config.choice("redis.trash_beyond") == "remove",
+        told=told,
+    )
+    before = _receipt_so_far(operation, plan)
+    began = time.monotonic_ns()
+    lost: Failure | None = None
+    try:
+        removal.go([item for item in plan.items if parse_place(item.name) not in told.removed])
+    except (Failure, OSError) as error:
+        lost = error if isinstance(error, Failure) else ReplyLost(str(error))
+    receipt = _added(before, removal.account, (time.monotonic_ns() - began) // 10**6)
+    if removal.in_flight:
+        raise _unknown(journal, op, receipt, removal.in_flight, lost) from lost
+    if lost is not None or removal.account.paused:
+        why = removal.account.paused or str(lost)
+        journal.advance(op, State.WAITING, {"receipt": _in(receipt, State.WAITING).as_value(), "why": why})
+        raise lost or RemovalPaused(
+            f"{op}: {why}; {receipt.moved} of {receipt.planned} keys are gone",
+            not_done="the other keys stay",
+            hint=f"`go-cache-safeguard redis resume {op}` goes on, `go-cache-safeguard redis undo {op}` puts back what went",
+        )
+    journal.advance(op, State.PROVING, {"receipt": receipt.as_value()})
+    return _prove(journal, plan, server, told, receipt)
+
+
+def _unknown(journal: "Journal", op: str, receipt: Receipt, keys: int, lost: Failure | None) -> OutcomeUnknown:
+    evidence = f"the reply to the removal of {keys} keys was lost: {lost}"
+    journal.advance(op, State.PROVING, {"receipt": receipt.as_value()})
+    journal.advance(op, State.UNKNOWN, {"evidence": evidence})
+    return OutcomeUnknown(
+        f"{op}: {evidence}",
+        not_done="it was not sent again, and nothing more was removed",
+        hint=f"all values are kept: `go-cache-safeguard redis undo {op}` puts back what is gone",
+    )
+
+
+def _prove(journal: "Journal", plan: Plan, server: Link, told: Told, receipt: Receipt) -> Receipt:
+    """See that the keys are gone, on the same server."""
+    try:
+        evidence = _evidence(server, plan, told)
+    except ReplyLost as lost:
+        journal.advance(receipt.op, State.UNKNOWN, {"evidence": str(lost)})
+        raise
+    if evidence is None:
+        journal.advance(receipt.op, State.UNKNOWN, {"evidence": "the server was started again since"})
+        raise OutcomeUnknown(
+            f"{receipt.op}: the server was started again since; it may have read old values from its disk",
+            not_done="nothing was sent again",
+            hint=f"all values are kept: `go-cache-safeguard redis undo {receipt.op}` puts back what is gone",
+        )
+    done = _in(receipt, State.DONE, evidence)
+    journal.advance(receipt.op, State.DONE, {"receipt": done.as_value(), "done_s": int(time.time())})
+    return done
+
+
+def _evidence(server: Link, plan: Plan, told: Told) -> tuple[str, ...] | None:
+    if identity_of(server.infos()) != plan.identity:
+        return None
+    again = 0
+    by_db: dict[int, list[bytes]] = {}
+    for db, key in told.removed:
+        by_db.setdefault(db, []).append(key)
+    for db, keys in by_db.items():
+        server.select(db)
+        again += sum(server.there(keys))
+    gone = len(told.removed) - again
+    lines = [f"{gone:,} of {len(told.removed):,} removed keys are gone"]
+    lines += [f"{again:,} were made again by somebody since"] if again else []
+    no_copy = sum(not copied for copied in told.removed.values())
+    lines += [f"{no_copy:,} went without a copy and CANNOT BE PUT BACK"] if no_copy else []
+    return tuple(lines)
+
+
+def _receipt_so_far(operation: Operation, plan: Plan) -> Receipt:
+    """Of an operation that goes on: what went before. What stayed is looked at again."""
+    moved, size, took = 0, 0, 0
+    if operation.state is State.WAITING:
+        before = parse_receipt(operation.data["receipt"])
+        moved, size, took = before.moved, before.size, before.took_ms
+    return Receipt(
+        op=operation.id,
+        state=State.PROVING,
+        digest=plan.digest,
+        planned=len(plan.items),
+        moved=moved,
+        size=size,
+        before=plan.whole,
+        took_ms=took,
+    )
+
+
+def _added(before: Receipt, account: _Account, took_ms: int) -> Receipt:
+    return Receipt(
+        op=before.op,
+        state=before.state,
+        digest=before.digest,
+        planned=before.planned,
+        moved=before.moved + account.moved,
+        size=before.size + account.size,
+        changed=account.changed,
+        missing=account.missing,
+        failed=tuple(account.failed[:_SHOWN]),
+        before=before.before,
+        took_ms=before.took_ms + took_ms,
+    )
+
+
+def _in(receipt: Receipt, state: State, proof: tuple[str, ...] = ()) -> Receipt:
+    return replace(receipt, state=state, proof=proof)
+
+
+def _told_receipt(operation: Operation, plan: Plan, told: Told) -> Receipt:
+    """The receipt of a killed removal, out of what it wrote down before."""
+    size = sum(item.size for item in plan.items if parse_place(item.name) in told.removed)
+    return Receipt(
+        op=operation.id,
+        state=State.WAITING,
+        digest=plan.digest,
+        planned=len(plan.items),
+        moved=len(told.removed),
+        size=size,
+        before=plan.whole,
+    )
+
+
+def _end_of(one: Looked) -> int:
+    return -1 if one.expires_ms is None else one.expires_ms

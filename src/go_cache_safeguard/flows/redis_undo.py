@@ -1,0 +1,295 @@
+"""Put captured values back on a server, and look after the trash that holds them.
+
+Knows:     what may be put back, what stands in the way, and when captured values may be thrown away.
+Called by: the command line's `redis undo` and `redis trash`; `flows.recover`.
+Never:     replaces a key that is there, unless a person said so; sends a command again whose reply was lost.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
+
+from go_cache_safeguard.core.canonical import Value
+from go_cache_safeguard.core.errors import Failure, IllegalTransition
+from go_cache_safeguard.core.lifecycle import State, may_follow
+from go_cache_safeguard.core.operation import Operation
+from go_cache_safeguard.flows.interrupt import stoppable
+from go_cache_safeguard.flows.redis_server import connect, identity_of, trash_folder
+from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.flows.site import SERVER
+from go_cache_safeguard.flows.undo import RestoreFailed
+from go_cache_safeguard.journal.store import NoSuchOperation
+from go_cache_safeguard.redis.address import parse_address
+from go_cache_safeguard.redis.client import Link
+from go_cache_safeguard.redis.keyname import place_name
+from go_cache_safeguard.redis.trash import Captured
+from go_cache_safeguard.redis.trashfile import TrashFile, TrashUnusable, kept, open_trash, throw_away
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.journal.store import Journal
+
+_BATCH_KEYS = 500
+_BATCH_BYTES = 16 << 20
+_SHOWN = 20
+_NEEDED = frozenset({State.APPROVED, State.ALLOWED, State.SNAPSHOTTING, State.REMOVING, State.WAITING, State.PROVING})
+_NEEDED |= {State.UNKNOWN, State.UNDOING}
+
+
+@dataclass(slots=True)
+class PutBack:
+    """What an undo did.
+
+    Attributes:
+        op: The operation that was undone.
+        restored: Keys that are back.
+        size: Bytes of their values, as DUMP gave them.
+        there: Keys that were there with the same value and end already.
+        newer: Keys that are there with another value; they stay as they are.
+        ended: Keys whose time is over by now.
+        no_copy: Keys that went without a copy.
+        failed: The first keys that could not be put back, with the reason.
+        took_ms: Milliseconds.
+    """
+
+    op: str
+    restored: int = 0
+    size: int = 0
+    there: int = 0
+    newer: int = 0
+    ended: int = 0
+    no_copy: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    took_ms: int = 0
+
+    def as_value(self) -> dict[str, Value]:
+        """For the journal and for `--json`."""
+        return {
+            "op": self.op,
+            "restored": self.restored,
+            "bytes": self.size,
+            "there": self.there,
+            "newer": self.newer,
+            "ended": self.ended,
+            "no_copy": self.no_copy,
+            "failed": [list(pair) for pair in self.failed[:_SHOWN]],
+            "took_ms": self.took_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One file of captured values.
+
+    Attributes:
+        op: Its operation.
+        state: Where that stands; None if the journal does not know it.
+        target: The server.
+        size: Bytes on disk.
+        due_s: When its retention ends, in seconds since 1970-01-01 UTC; None while the values are still needed.
+        digest: Of the plan.
+    """
+
+    op: str
+    state: State | None
+    target: str
+    size: int
+    due_s: int | None
+    digest: str
+
+    def as_value(self) -> dict[str, Value]:
+        """For `--json`."""
+        state = None if self.state is None else str(self.state)
+        return {"op": self.op, "state": state, "target": self.target, "bytes": self.size, "due_s": self.due_s}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One captured key, without its value.
+
+    Attributes:
+        name: Database, `/` and key.
+        size: Bytes of its value, as DUMP gave it; 0 without a copy.
+        expires_ms: When it ends, milliseconds since 1970-01-01 UTC; -1 for never.
+    """
+
+    name: str
+    size: int
+    expires_ms: int
+
+
+def undo(session: Session, op: str, *, replace: bool = False) -> PutBack:
+    """Put back every value that an operation took, or may have taken.
+
+    Args:
+        session: Who works.
+        op: The operation.
+        replace: Overwrite keys that are there with another value.
+
+    Raises:
+        IllegalTransition: There is nothing to undo (any more), or it is about no server.
+        RestoreFailed: Something could not be put back; running it again goes on.
+        TrashUnusable: The captured values are not there, or damaged.
+    """
+    with session.journal() as journal:
+        operation = _of_server(journal, op)
+        if not may_follow(operation.state, State.UNDOING):
+            raise IllegalTransition(
+                f"{op} is {operation.state}: there is nothing to put back",
+                not_done="nothing was put back",
+                hint="`go-cache-safeguard recover` goes on with what was interrupted",
+            )
+        address = parse_address(str(operation.data["target"]))
+        with connect(session, address) as server, open_trash(trash_folder(session), op) as trash:
+            if identity_of(server.infos()) != operation.data["identity"]:
+                session.progress.say(f"{address.target} was started again, or is another server, since the keys went")
+            journal.advance(op, State.UNDOING, {"replace": replace})
+            return _undo(session, journal, op, server, trash, replace=replace)
+
+
+def recover(session: Session, journal: "Journal", op: str) -> None:
+    """Go on with an undo or a purge that was killed."""
+    operation = journal.operation(op)
+    if operation.state is State.PURGING:
+        size = throw_away(trash_folder(session), op)
+        journal.advance(op, State.PURGED, {"purge": {"bytes": size}, "purged_s": int(time.time())})
+        return
+    address = parse_address(str(operation.data["target"]))
+    with connect(session, address) as server, open_trash(trash_folder(session), op) as trash:
+        if journal.operation(op).state is State.UNDOING:
+            _undo(session, journal, op, server, trash, replace=bool(operation.data.get("replace")))
+
+
+def stored(session: Session, journal: "Journal") -> list[Stored]:
+    """Every file in the trash, as the journal tells of it."""
+    retention_s = session.config.seconds("redis.trash_retention")
+    found = []
+    for one in kept(trash_folder(session)):
+        try:
+            operation = journal.operation(one.op)
+        except NoSuchOperation:
+            found.append(Stored(one.op, None, "", one.size, None, ""))
+            continue
+        data = operation.data
+        due_s = None if operation.state in _NEEDED else int(data.get("done_s", 0)) + retention_s
+        found.append(Stored(one.op, operation.state, str(data["target"]), one.size, due_s, str(data["digest"])))
+    return found
+
+
+def show(session: Session, op: str) -> list[Shown]:
+    """The captured keys of an operation, in the order in which they went; values are not shown."""
+    with open_trash(trash_folder(session), op) as trash:
+        return [Shown(place_name(one.db, one.key), len(one.dump), one.expires_ms) for one in trash.values()]
+
+
+def purge(session: Session, journal: "Journal", one: Stored) -> int:
+    """Throw captured values away for good, those of an UNKNOWN operation too. Returns their bytes.
+
+    Raises:
+        IllegalTransition: They are still needed.
+        TrashLocked: Somebody works on the operation.
+    """
+    operation = journal.operation(one.op)
+    if operation.state in _NEEDED - {State.UNKNOWN}:
+        raise IllegalTransition(
+            f"{one.op} is {operation.state}: its values are still needed", not_done="nothing was deleted"
+        )
+    if operation.state is State.DONE:
+        journal.advance(one.op, State.PURGING, {})
+        size = throw_away(trash_folder(session), one.op)
+        journal.advance(one.op, State.PURGED, {"purge": {"bytes": size}, "purged_s": int(time.time())})
+        return size
+    size = throw_away(trash_folder(session), one.op)
+    journal.note("leftovers-purged", {"purge": {"bytes": size}}, op=one.op)
+    return size
+
+
+def _of_server(journal: "Journal", op: str) -> Operation:
+    operation = journal.operation(op)
+    if operation.data.get("kind") != SERVER:
+        raise IllegalTransition(
+            f"{op} is about {operation.data.get('target', 'something else')}, which is no Redis server",
+            not_done="nothing was put back",
+            hint=f"go-cache-safeguard undo {op}",
+        )
+    return operation
+
+
+def _undo(session: Session, journal: "Journal", op: str, server: Link, trash: TrashFile, *, replace: bool) -> PutBack:
+    began = time.monotonic_ns()
+    back = PutBack(op)
+    stopped, problem = False, ""
+    session.progress.phase("putting keys back")
+    try:
+        with stoppable(session.progress.say) as stop:
+            for batch in _batches(trash.values()):
+                if stopped := stop():
+                    break
+                _restore(server, batch, back, replace=replace)
+                session.progress.update(back.restored, back.size)
+    except (Failure, OSError) as error:
+        problem = str(error)
+    session.progress.phase("")
+    back.took_ms = (time.monotonic_ns() - began) // 10**6
+    problem = problem or ("stopped on request" if stopped else "")
+    if problem or back.failed:
+        first = problem or "{}: {}".format(*back.failed[0])
+        journal.advance(op, State.UNKNOWN, {"undo": back.as_value(), "evidence": first})
+        raise RestoreFailed(
+            f"not everything of {op} is back: {first}",
+            not_done=f"{back.restored} keys were put back; the captured values are still there",
+            hint=f"remove the cause, then `go-cache-safeguard redis undo {op}` goes on",
+        )
+    journal.advance(op, State.UNDONE, {"undo": back.as_value(), "done_s": int(time.time())})
+    return back
+
+
+def _batches(values: Iterator[Captured]) -> Iterator[list[Captured]]:
+    """Of one database each, few and small enough. Damage is raised after what stands before it."""
+    batch: list[Captured] = []
+    size, damage = 0, None
+    while True:
+        try:
+            one = next(values, None)
+        except TrashUnusable as error:
+            one, damage = None, error
+        full = len(batch) >= _BATCH_KEYS or size > _BATCH_BYTES
+        if batch and (one is None or full or one.db != batch[0].db):
+            yield batch
+            batch, size = [], 0
+        if one is None:
+            break
+        batch.append(one)
+        size += one.size
+    if damage is not None:
+        raise damage
+
+
+def _restore(server: Link, batch: Sequence[Captured], back: PutBack, *, replace: bool) -> None:
+    now_ms = server.now_ms()
+    back.no_copy += sum(not one.dump for one in batch)
+    kept_values = [one for one in batch if one.dump]
+    live = [one for one in kept_values if one.expires_ms < 0 or one.expires_ms > now_ms]
+    back.ended += len(kept_values) - len(live)
+    answers = server.restore(live, replace=replace)
+    busy = []
+    for one, answer in zip(live, answers, strict=True):
+        if not isinstance(answer, ResponseError):
+            back.restored += 1
+            back.size += len(one.dump)
+        elif str(answer).startswith("BUSYKEY") or "key name already exists" in str(answer):
+            busy.append(one)
+        else:
+            back.failed.append((place_name(one.db, one.key), str(answer)))
+    _tell_busy(server, busy, back)
+
+
+def _tell_busy(server: Link, busy: Sequence[Captured], back: PutBack) -> None:
+    """What stands in the way: the very same value, or a newer one."""
+    for one, now in zip(busy, server.look([one.key for one in busy]), strict=True):
+        if now.dump == one.dump:
+            back.there += 1
+        else:
+            back.newer += 1

@@ -1,0 +1,177 @@
+"""What a removal keeps of the keys that it takes: the form of one file.
+
+Knows:     the frames of the file, and how they add up to what was removed, what was not, and what nobody knows.
+Called by: `redis.trashfile` reads and writes it; `flows` decides with the sum.
+Never:     takes a damaged frame for a whole one; only the last one may be cut off, by a crash.
+
+A frame is a kind (1 byte), the length of its body (4 bytes, big end first), the body, and SHA-256 of kind and body. The first frame
+is the HEADER. KEY frames of a batch are durable before its keys go; then REMOVED or STAYED tells what the server answered. KEY frames
+at the end without either are a batch of which nobody knows: the reply was lost, or we were killed.
+"""
+
+import json
+import struct
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import sha256
+from typing import Any
+
+from go_cache_safeguard.core.canonical import canonical
+
+FORMAT = "go-cache-safeguard/redis-trash/1"
+_HEAD = struct.Struct(">cI")
+HEAD_SIZE = _HEAD.size
+_SUM = 32
+_KEY = struct.Struct(">IqI")
+
+
+class TrashError(ValueError):
+    """These bytes are not a file of captured values; the text says where."""
+
+
+class Frame(Enum):
+    """What a frame tells."""
+
+    HEADER = b"H"
+    KEY = b"K"
+    REMOVED = b"R"
+    STAYED = b"S"
+
+
+_KINDS = frozenset(frame.value for frame in Frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the file is about.
+
+    Attributes:
+        op: The operation.
+        target: The server, as `Address.target`.
+        run_id: Of the server's process.
+        digest: Of the plan.
+    """
+
+    op: str
+    target: str
+    run_id: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One key with its value.
+
+    Attributes:
+        db: Number of the database.
+        key: Its name.
+        expires_ms: When it ends, in milliseconds since 1970-01-01 UTC; -1 for never.
+        dump: The reply of DUMP; empty if it goes without a copy.
+    """
+
+    db: int
+    key: bytes
+    expires_ms: int
+    dump: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of its frame."""
+        return HEAD_SIZE + _KEY.size + len(self.key) + len(self.dump) + _SUM
+
+
+@dataclass(slots=True)
+class Told:
+    """What the frames up to some point say, by database and key.
+
+    Attributes:
+        removed: The server said so; whether there is a copy.
+        open: Kept, and then nothing more was told: nobody knows.
+        size: Bytes of dumps of what was removed or may have been.
+    """
+
+    removed: dict[tuple[int, bytes], bool] = field(default_factory=dict)
+    open: dict[tuple[int, bytes], bool] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, kind: Frame, body: bytes) -> None:
+        """Take in one more frame."""
+        if kind is Frame.KEY:
+            one = parse_key(body)
+            self.open[one.db, one.key] = bool(one.dump)
+            self.size += len(one.dump)
+        elif kind is Frame.REMOVED:
+            self.removed |= self.open
+            self.open = {}
+        elif kind is Frame.STAYED:
+            self.open = {}
+
+
+def frame_bytes(kind: Frame, body: bytes = b"") -> bytes:
+    """One frame."""
+    return b"".join((_HEAD.pack(kind.value, len(body)), body, sha256(kind.value + body).digest()))
+
+
+def frame_rest(head: bytes) -> int:
+    """How many bytes follow the first `HEAD_SIZE` of a frame.
+
+    Raises:
+        TrashError: No frame begins so.
+    """
+    kind, length = _HEAD.unpack(head)
+    if kind not in _KINDS:
+        raise TrashError("a frame of a kind that we do not know")
+    return int(length) + _SUM
+
+
+def parse_frame(head: bytes, rest: bytes) -> tuple[Frame, bytes]:
+    """Kind and body of a whole frame.
+
+    Raises:
+        TrashError: Its bytes were changed.
+    """
+    kind, body = head[:1], rest[:-_SUM]
+    if len(rest) != frame_rest(head) or sha256(kind + body).digest() != rest[-_SUM:]:
+        raise TrashError("a frame whose bytes were changed")
+    return Frame(kind), body
+
+
+def header_body(header: Header) -> bytes:
+    """The body of the first frame."""
+    value = {"format": FORMAT, "op": header.op, "target": header.target}
+    return canonical({**value, "run_id": header.run_id, "digest": header.digest})
+
+
+def parse_header(body: bytes) -> Header:
+    """Read the body of the first frame.
+
+    Raises:
+        TrashError: It is of a format that we do not know.
+    """
+    try:
+        value: Any = json.loads(body)
+        if value["format"] == FORMAT:
+            return Header(*(str(value[name]) for name in ("op", "target", "run_id", "digest")))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise TrashError("not a file of captured values of a format that we know")
+
+
+def key_body(one: Captured) -> bytes:
+    """The body of a KEY frame."""
+    return _KEY.pack(one.db, one.expires_ms, len(one.key)) + one.key + one.dump
+
+
+def parse_key(body: bytes) -> Captured:
+    """Read the body of a KEY frame.
+
+    Raises:
+        TrashError: It is too short.
+    """
+    if len(body) < _KEY.size:
+        raise TrashError("a key that is too short")
+    db, expires_ms, length = _KEY.unpack_from(body)
+    end = _KEY.size + length
+    if end > len(body):
+        raise TrashError("a key that is too short")
+    return Captured(db, expires_ms=expires_ms, key=body[_KEY.size : end], dump=body[end:])
