@@ -70,6 +70,7 @@ def test_without_a_file_the_copy_goes_into_the_repository_and_can_be_restored(gu
     before = files_of(guard.cache.root)
     done = guard.json("clean", "--all", *CHECKS, "--snapshot", "--proof", "none")
     shown = guard.json("ops", "show", done["op"])
+    assert shown["data"]["snapshot"] == done["snapshot"]
     snapshot = shown["data"]["snapshot"]
     assert snapshot["files"] == len(before)
     guard.json("purge", done["op"], "--dry-run")

@@ -212,7 +212,8 @@ def clean(
         refuse_taken(receipt)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
     if what is not None and is_operation_id(what):
-        tell_receipt(screen, resume(session, what, manner, account=receipt))
+        done = resume(session, what, manner, account=receipt)
+        tell_receipt(screen, done, copy=_copy_of(session, done.op))
         return
     made = _planned(session, what, wanted, gocache)
     run = _checking(session, Path(made.target), checks, proving=bool(prove))
@@ -224,7 +225,8 @@ def clean(
         _tell_nothing(screen, made)
         return
     asking = None if json or not sys.stdin.isatty() else _asking(screen)
-    tell_receipt(screen, run_clean(session, made, run, manner, asking, always_ask=confirm, account=receipt))
+    done = run_clean(session, made, run, manner, asking, always_ask=confirm, account=receipt)
+    tell_receipt(screen, done, copy=_copy_of(session, done.op))
 
 
 def undo(
@@ -513,10 +515,16 @@ def _tell_nothing(screen: "Screen", made: "Plan") -> None:
     screen.line(f"nothing in {made.target} matches; nothing to do")
 
 
-def tell_receipt(screen: "Screen", receipt: "Receipt") -> None:
+def _copy_of(session: "Session", op: str) -> dict[str, Any]:
+    """The snapshot that was made before an operation removed anything; empty for none."""
+    with session.journal(read_only=True) as journal:
+        return dict(journal.operation(op).data.get("snapshot") or {})
+
+
+def tell_receipt(screen: "Screen", receipt: "Receipt", *, copy: dict[str, Any] | None = None) -> None:
     """What was done, with the way back."""
     if screen.as_json:
-        screen.document("clean", 1, receipt.as_value())
+        screen.document("clean", 1, receipt.as_value() | ({"snapshot": copy} if copy else {}))
         return
     screen.line(f"{receipt.state}  {receipt.op}", "bold green" if receipt.state == "DONE" else "bold yellow")
     after, size = receipt.before - receipt.size, receipt.size
@@ -537,5 +545,8 @@ def tell_receipt(screen: "Screen", receipt: "Receipt") -> None:
         screen.line(f"  stays: {name}: {why}", "yellow")
     for text in receipt.proof:
         screen.line(f"  proof: {text}")
+    if copy:
+        where = copy.get("file") or f"{str(copy['id'])[:10]} in {copy['repository']}"
+        screen.line(f"  copy: {copy['files']:,} files, {format_size(copy['bytes'])}: {where}")
     screen.line(f"  undo: go-cache-safeguard undo {receipt.op}")
     screen.line("  the disk gets the space back with `go-cache-safeguard purge`, after the retention")

@@ -7,8 +7,8 @@ Never:     judges by what is remembered alone when that is not good: then everyt
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TypeAlias
@@ -18,11 +18,10 @@ from go_cache_safeguard.gomod.buildlist import Wanted
 from go_cache_safeguard.gomod.index import RACY_NS, Known, ModuleIndex
 from go_cache_safeguard.gomod.layout import Version
 from go_cache_safeguard.gomod.read import Marks, marks_of, read_copy
+from go_cache_safeguard.gomod.readers import ZipKnown, readers
 from go_cache_safeguard.gomod.sumfile import Pin
 from go_cache_safeguard.gomod.verify import Copy, Finding, Totals, is_pinned, judge_copy, recall, sums_of
 
-_THREADS = min(8, os.cpu_count() or 1)
-"""Hashing and inflating free the interpreter's lock, so threads are enough."""
 Pins: TypeAlias = Mapping[tuple[str, str], tuple[Pin, ...]]
 
 
@@ -58,7 +57,7 @@ def judge_versions(
     session.progress.phase("hashing modules", len(todo))
     totals = Totals()
     found: dict[int, tuple[Finding, ...]] = {}
-    for at, judged in _in_threads(lambda one: memory.judge(one, pins), todo):
+    for at, judged in memory.judge_all(todo, pins):
         found[at] = judged.findings
         pinned = is_pinned(judged.copy.version, pins)
         totals = totals.plus(judged.copy, pinned=pinned, unchanged=judged.unchanged)
@@ -70,7 +69,7 @@ def judge_versions(
 
 @dataclass(slots=True)
 class _Memory:
-    """What is known of a module cache, and what is learnt. Lists may be appended to by several threads."""
+    """What is known of a module cache, and what is learnt."""
 
     session: Session
     root: int | None
@@ -93,24 +92,45 @@ class _Memory:
         self.index = ModuleIndex(folder / f"{name}.sqlite", f"{found.st_dev}:{found.st_ino}")
         self.known = self.index.load()
 
-    def judge(self, wanted: Wanted, pins: Pins) -> Judged:
-        """One module version."""
+    def judge_all(self, todo: Sequence[Wanted], pins: Pins) -> Iterator[tuple[int, Judged]]:
+        """Every module version, with its place in the list: first those that need not be read."""
+        to_read = []
+        for at, wanted in enumerate(todo):
+            judged = self._unread(wanted, pins)
+            if judged is None:
+                to_read.append((at, wanted))
+            else:
+                yield at, judged
+        if self.root is not None:
+            yield from self._read_all(self.root, to_read, pins)
+
+    def _read_all(self, root: int, to_read: Sequence[tuple[int, Wanted]], pins: Pins) -> Iterator[tuple[int, Judged]]:
+        with readers(root, len(to_read)) as crew:
+            reading = {crew.begin(wanted.version, self._zip_known(wanted)): (at, wanted) for at, wanted in to_read}
+            for done in as_completed(list(reading)):
+                at, wanted = reading.pop(done)
+                copy, marks = crew.end(done, wanted.version, self._zip_known(wanted))
+                findings = judge_copy(copy, pins, wanted.need)
+                if findings and copy.remembered:
+                    copy, marks = read_copy(root, wanted.version)
+                    findings = judge_copy(copy, pins, wanted.need)
+                self._learn(copy, marks, self.known.get(wanted.version))
+                yield at, Judged(copy, findings)
+
+    def _unread(self, wanted: Wanted, pins: Pins) -> Judged | None:
+        """A module version that needs not be read, because there is none or it is as it was and was good; None for any other."""
         if self.root is None:
             copy = Copy(wanted.version)
             return Judged(copy, judge_copy(copy, pins, wanted.need))
         known = self.known.get(wanted.version)
-        if known is not None and not self.everything and self._unchanged(wanted.version, known):
-            copy = recall(wanted.version, known.sums)
-            if not (findings := judge_copy(copy, pins, wanted.need)):
-                return Judged(copy, findings, unchanged=True)
-        zip_known = (known.sums.sha, known.sums.zip) if known and known.sums.sha and known.sums.zip else None
-        copy, marks = read_copy(self.root, wanted.version, zip_known)
-        findings = judge_copy(copy, pins, wanted.need)
-        if findings and copy.remembered:
-            copy, marks = read_copy(self.root, wanted.version)
-            findings = judge_copy(copy, pins, wanted.need)
-        self._learn(copy, marks, known)
-        return Judged(copy, findings)
+        if known is None or self.everything or not self._unchanged(wanted.version, known):
+            return None
+        copy = recall(wanted.version, known.sums)
+        return None if judge_copy(copy, pins, wanted.need) else Judged(copy, (), unchanged=True)
+
+    def _zip_known(self, wanted: Wanted) -> ZipKnown:
+        known = self.known.get(wanted.version)
+        return (known.sums.sha, known.sums.zip) if known and known.sums.sha and known.sums.zip else None
 
     def save(self) -> None:
         """Write down what was learnt."""
@@ -127,13 +147,3 @@ class _Memory:
             self.news.append((copy.version, Known(marks.digest, sums)))
         elif known is not None:
             self.gone.append(copy.version)
-
-
-def _in_threads(work: Callable[[Wanted], Judged], todo: Sequence[Wanted]) -> Iterator[tuple[int, Judged]]:
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
-        waiting: dict[Future[Judged], int] = {pool.submit(work, one): at for at, one in enumerate(todo)}
-        for done in as_completed(list(waiting)):
-            yield waiting.pop(done), done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
