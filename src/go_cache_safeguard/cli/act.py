@@ -207,7 +207,9 @@ def clean(
         orphans=orphans,
     )
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
-    manner = replace(_manner(session, wait, proof, prove), snapshotter=_copying(session, sign, snapshot_file, snapshot))
+    manner = replace(
+        _manner(session, wait, proof, prove), snapshotter=_copying(session, sign, snapshot_file, repository=snapshot)
+    )
     if receipt is not None:
         refuse_taken(receipt)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
@@ -399,7 +401,7 @@ def _manner(session: "Session", wait: str | None, proof: str | None, prove: list
     )
 
 
-def _copying(session: "Session", key: Path | None, file: Path | None, repository: bool) -> "Snapshotter | None":  # noqa: FBT001 - as typed
+def _copying(session: "Session", key: Path | None, file: Path | None, *, repository: bool) -> "Snapshotter | None":
     from go_cache_safeguard.flows.copying import copy_to_file, copy_to_repository
 
     if file is not None and repository:

@@ -91,8 +91,10 @@ def check(
     """Say what removing the keys of these patterns would take, and what every check says of it. Removes nothing."""
     from go_cache_safeguard.core.verdict import worst
 
-    session = _session(settings, state_dir, quiet, json, _given(max_keys, block_ttl_threshold, None, password_file))
-    screen = _screen(session, json)
+    session = _session(
+        settings, state_dir, _given(max_keys, block_ttl_threshold, None, password_file), quiet=quiet, json=json
+    )
+    screen = _screen(session, json=json)
     found, verdicts = _surveyed(session, url, _wanted("DEL", [], patterns, escaped=escaped))
     _tell_plan(screen, "redis-check", found, verdicts, "")
     code = _EXIT.get(worst(verdicts))
@@ -119,9 +121,11 @@ def del_(
     state_dir: options.StateDir = None,
 ) -> None:
     """Remove keys: plan, check, hold or go on, capture every value, remove. `redis undo` puts them back."""
-    session = _session(settings, state_dir, quiet, json, _given(max_keys, block_ttl_threshold, rate, password_file))
+    session = _session(
+        settings, state_dir, _given(max_keys, block_ttl_threshold, rate, password_file), quiet=quiet, json=json
+    )
     wanted = _wanted("DEL", keys or [], match or [], escaped=escaped)
-    _remove(session, _screen(session, json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
+    _remove(session, _screen(session, json=json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
 
 
 def unlink(
@@ -143,9 +147,11 @@ def unlink(
     state_dir: options.StateDir = None,
 ) -> None:
     """As `redis del`, under the rules that the site has for UNLINK. Both free the memory in the background."""
-    session = _session(settings, state_dir, quiet, json, _given(max_keys, block_ttl_threshold, rate, password_file))
+    session = _session(
+        settings, state_dir, _given(max_keys, block_ttl_threshold, rate, password_file), quiet=quiet, json=json
+    )
     wanted = _wanted("UNLINK", keys or [], match or [], escaped=escaped)
-    _remove(session, _screen(session, json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
+    _remove(session, _screen(session, json=json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
 
 
 def flush(
@@ -169,9 +175,9 @@ def flush(
 
     if db is not None and everything:
         raise UsageFailure("--db and --all exclude each other", not_done="nothing was removed")
-    session = _session(settings, state_dir, quiet, json, _given(max_keys, None, rate, password_file))
+    session = _session(settings, state_dir, _given(max_keys, None, rate, password_file), quiet=quiet, json=json)
     wanted = Wanted("FLUSHALL" if everything else "FLUSHDB", everything=True)
-    _remove(session, _screen(session, json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt, db=db)
+    _remove(session, _screen(session, json=json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt, db=db)
 
 
 def resume(
@@ -194,13 +200,13 @@ def resume(
     from go_cache_safeguard.flows.approve import approve_by_token
     from go_cache_safeguard.flows.redis_removal import resume as go_on
 
-    session = _session(settings, state_dir, quiet, json, _given(None, None, rate, password_file))
+    session = _session(settings, state_dir, _given(None, None, rate, password_file), quiet=quiet, json=json)
     if receipt is not None:
         refuse_taken(receipt)
     if token_file is not None:
         with session.journal() as journal:
             approve_by_token(session, journal, op, token_file)
-    _tell_receipt(_screen(session, json), go_on(session, op, account=receipt))
+    _tell_receipt(_screen(session, json=json), go_on(session, op, account=receipt))
 
 
 def undo(
@@ -218,8 +224,8 @@ def undo(
     """Put back every value that an operation took, with its expiry; keys that are there again stay as they are."""
     from go_cache_safeguard.flows.redis_undo import undo as put_back
 
-    session = _session(settings, state_dir, quiet, json, _given(None, None, None, password_file))
-    _tell_back(_screen(session, json), put_back(session, op, replace=replace))
+    session = _session(settings, state_dir, _given(None, None, None, password_file), quiet=quiet, json=json)
+    _tell_back(_screen(session, json=json), put_back(session, op, replace=replace))
 
 
 trash.command("restore")(undo)
@@ -235,8 +241,8 @@ def list_(
     """List operations whose captured values are kept."""
     from go_cache_safeguard.flows.redis_undo import stored
 
-    session = _session(settings, state_dir, json, json, [])
-    screen = _screen(session, json)
+    session = _session(settings, state_dir, [], quiet=json, json=json)
+    screen = _screen(session, json=json)
     with session.journal(read_only=True) as journal:
         found = stored(session, journal)
     if json:
@@ -270,8 +276,8 @@ def show(
     """Name the keys that an operation took; values are not shown."""
     from go_cache_safeguard.flows.redis_undo import show as keys_of
 
-    session = _session(settings, state_dir, json, json, [])
-    screen = _screen(session, json)
+    session = _session(settings, state_dir, [], quiet=json, json=json)
+    screen = _screen(session, json=json)
     found = keys_of(session, op)
     if json:
         rows = [{"name": one.name, "bytes": one.size, "expires_ms": one.expires_ms} for one in found]
@@ -301,8 +307,8 @@ def purge(
     from go_cache_safeguard.flows.redis_undo import purge as throw_away
     from go_cache_safeguard.flows.redis_undo import stored
 
-    session = _session(settings, state_dir, json, json, [])
-    screen = _screen(session, json)
+    session = _session(settings, state_dir, [], quiet=json, json=json)
+    screen = _screen(session, json=json)
     now = time.time()
     with session.journal() as journal:
         known = stored(session, journal)
@@ -341,14 +347,15 @@ def _given(max_keys: int | None, threshold: str | None, rate: int | None, passwo
 def _session(
     settings: list[str] | None,
     state_dir: str | None,
-    quiet: bool,  # noqa: FBT001 - as typed
-    json: bool,  # noqa: FBT001 - as typed
     given: list[str],
+    *,
+    quiet: bool,
+    json: bool,
 ) -> "Session":
     return options.session(settings=[*(settings or []), *given], state_dir=state_dir, quiet=quiet, json=json)
 
 
-def _screen(session: "Session", json: bool) -> "Screen":  # noqa: FBT001 - as typed
+def _screen(session: "Session", *, json: bool) -> "Screen":
     from go_cache_safeguard.cli.screen import Screen
 
     return Screen(as_json=json, color=session.config.choice("output.color"))

@@ -97,7 +97,7 @@ def _recover(
 
 def _on_server(session: Session, journal: "Journal", operation: Operation) -> None:
     # Loaded where used: it brings the client of servers.
-    from go_cache_safeguard.flows import redis_removal, redis_undo  # noqa: PLC0415
+    from go_cache_safeguard.flows import redis_removal, redis_undo  # noqa: PLC0415 - brings redis-py: only for its operations
 
     match operation.state:
         case State.SNAPSHOTTING | State.REMOVING | State.PROVING:

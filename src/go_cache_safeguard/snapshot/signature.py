@@ -42,7 +42,7 @@ class KeyPair(NamedTuple):
 def make_keys() -> KeyPair:
     """Draw a new pair."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - slow to load
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415 - heavy
 
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -108,8 +108,8 @@ def fingerprint(public: bytes) -> str:
 
 def _private(data: bytes) -> "Ed25519PrivateKey":
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - slow to load
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - heavy
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 - heavy
 
     try:
         key = load_pem_private_key(data, password=None)
@@ -128,8 +128,8 @@ def _private(data: bytes) -> "Ed25519PrivateKey":
 
 def _public(data: bytes) -> "Ed25519PublicKey":
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - slow to load
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - heavy
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415 - heavy
 
     try:
         key = load_pem_public_key(data)
