@@ -107,12 +107,13 @@ def test_plain_tools_check_it_and_unpack_it_with_every_time(tmp_path: Path) -> N
     cache = cache_at(tmp_path)
     os.utime(cache.root / min(cache.contents), ns=(0, 1_700_000_000_123_456_789))
     for name in ("w.tar", "w.tar.zst"):
-        run(tmp_path, "create", "--gocache", cache.root, "-o", name)
+        run(tmp_path, "create", "--gocache", cache.root, "-o", name, "--sha256")
         assert tool(tmp_path, "sha256sum", "-c", f"{name}.sha256") == f"{name}: OK\n"
         out = tmp_path / f"out-{name}"
         out.mkdir()
         said = subprocess.run(["tar", "xf", tmp_path / name], cwd=out, capture_output=True, text=True, check=True)
         assert said.stderr == ""
+        assert tool(out, "sha256sum", "-c", f"../{name}.manifest.sha256") == "snapshot/MANIFEST.json: OK\n"
         tool(out / "snapshot", "sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS")
         for path in cache.root.rglob("*"):
             if path.is_file():
@@ -176,9 +177,15 @@ def test_verify_names_what_is_damaged_and_tells_damage_from_what_cannot_be_read(
     (tmp_path / "w.tar").write_bytes(sound[: len(sound) // 2])
     assert "ends early" in run(tmp_path, "verify", "w.tar", code=10)[0]
     (tmp_path / "w.tar").write_bytes(sound)
-    (tmp_path / "w.tar.sha256").write_text("?\n")
-    assert "UNKNOWN archive" in run(tmp_path, "verify", "w.tar", code=13)[0]
-    (tmp_path / "w.tar.sha256").unlink()
+    assert "PASS    archive" in run(tmp_path, "verify", "w.tar")[0]
+    for ending in (".sha256", ".manifest.sha256"):
+        beside = tmp_path / f"w.tar{ending}"
+        true = beside.read_bytes() if beside.exists() else None
+        beside.write_text("?\n")
+        assert "UNKNOWN archive" in run(tmp_path, "verify", "w.tar", code=13)[0]
+        beside.write_text(f"{'0' * 64}  {'w.tar' if true is None else 'snapshot/MANIFEST.json'}\n")
+        assert "BLOCK   archive" in run(tmp_path, "verify", "w.tar", code=10)[0]
+        beside.unlink()
     assert "WARN    archive" in run(tmp_path, "verify", "w.tar")[0]
     (tmp_path / "folder").mkdir()
     assert "UNKNOWN contents" in run(tmp_path, "verify", "folder", code=13)[0]

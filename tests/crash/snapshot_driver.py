@@ -1,8 +1,8 @@
 """Dies at every system call of one kind that making a snapshot makes, and looks at what is left. Started under strace.
 
 strace counts the calls of each thread apart and kills at the call numbered `LIMIT`. So each act runs in a process of its own, which
-first makes `LIMIT - k` calls of that kind that fail, and then is killed at the k-th call that it makes in earnest: on the thread
-that reads the cache, or, in the acts that end in `_writer`, on the one that writes the archive.
+first makes `LIMIT - k` calls of that kind that fail, and then is killed at the k-th call that it makes in earnest: on the first thread,
+or, in the acts that end in `_writer`, on one of those that write members of the archive.
 
     strace -f -e inject=CALL:signal=KILL:when=LIMIT python snapshot_driver.py ACT CALL DIRECTORY
 """
@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import local
 
 from archives import read_all
 from go_cache_safeguard.config.files import load_config
@@ -21,7 +22,7 @@ from go_cache_safeguard.core.verdict import Outcome
 from go_cache_safeguard.flows import snapshot
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.snapshot import pack
-from go_cache_safeguard.snapshot.manifest import Kind
+from go_cache_safeguard.snapshot.manifest import Entry, Kind
 from smallcaches import SmallCache, small_cache
 
 LIMIT = 400
@@ -36,6 +37,7 @@ IN_VAIN: dict[str, Callable[[], object]] = {
     "ftruncate": lambda: os.ftruncate(_NOWHERE, 0),
     "renameat2": lambda: _LIBC.renameat2(_NOWHERE, b"x", _NOWHERE, b"x", 1),
     "write": lambda: os.write(_NOWHERE, b""),
+    "pwrite64": lambda: os.pwrite(_NOWHERE, b"", 0),
 }
 
 
@@ -103,14 +105,15 @@ def die(act: str, call: str, base: Path, k: int) -> None:
                 IN_VAIN[call]()
 
     if act.endswith("_writer"):
-        true, todo = pack._Out.take, [in_vain]
+        true, done = pack._Lane.write, local()
 
-        def take(out: pack._Out, piece: bytearray, used: int) -> bytearray:
-            while todo:
-                todo.pop()()
-            return true(out, piece, used)
+        def write(lane: pack._Lane, portion: pack._Portion) -> list[Entry]:
+            if not hasattr(done, "in_vain"):
+                done.in_vain = True
+                in_vain()
+            return true(lane, portion)
 
-        pack._Out.take = take  # type: ignore[method-assign,assignment] # the writer's first calls must be made on its thread
+        pack._Lane.write = write  # type: ignore[method-assign,assignment] # the writers' first calls must be made on their threads
     else:
         in_vain()
     create(base)

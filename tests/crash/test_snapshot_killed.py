@@ -13,10 +13,10 @@ from killing import run_killed
 DRIVER = Path(__file__).with_name("snapshot_driver.py")
 
 CALLS = {
-    "create": ["write", "fsync", "fchmod", "renameat2"],
-    "create_writer": ["write"],
-    "take_over": ["ftruncate", "write", "fsync", "fchmod", "renameat2"],
-    "take_over_writer": ["write"],
+    "create": ["write", "pwrite64", "ftruncate", "fsync", "fchmod", "renameat2"],
+    "create_writer": ["pwrite64"],
+    "take_over": ["ftruncate", "write", "pwrite64", "fsync", "fchmod", "renameat2"],
+    "take_over_writer": ["pwrite64"],
 }
 
 

@@ -110,6 +110,72 @@ def test_a_file_that_is_only_two_seconds_old_is_read_again(session: Session, cac
     assert repository.create(session, cache).read >= 1
 
 
+def turn_old(path: Path) -> None:
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+
+
+def copy_content(root: Path) -> None:
+    """A content that stands in a directory that does not change, and now in another one, too."""
+    (root / "00" / f"00{77:062x}-d").write_bytes(max(files_of(root / "01").values(), key=len))
+
+
+def fuzz(root: Path) -> None:
+    (root / "fuzz" / "p").mkdir(parents=True)
+    (root / "fuzz" / "p" / "x").write_bytes(b"")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda root: root,
+    "a new output": lambda root: put(root, 60, b"new" * 20_000),
+    "a new small file": lambda root: put(root, 61, b"small"),
+    "an output that goes": lambda root: (root / "00" / f"00{0:062x}-d").unlink(),
+    "a directory that goes": lambda root: shutil.rmtree(root / "02"),
+    "a use": lambda root: turn_old(min((root / "01").iterdir())),
+    "another mode": lambda root: min((root / "01").iterdir()).chmod(0o600),
+    "a new directory": lambda root: shutil.copytree(root / "01", root / "ff" / "x"),
+    "a known content in another directory": copy_content,
+    "a file beside the directories": lambda root: (root / "trim.txt").write_text("1700000000"),
+    "what is none of go's": lambda root: (root / "01" / "foreign").write_text("x"),
+    "a link": lambda root: (root / "01" / f"01{1:062x}-d").symlink_to("/etc/passwd"),
+    "a file of fuzzing": fuzz,
+}
+
+
+def test_what_did_not_change_is_taken_over_as_if_everything_had_been_read(tmp_path: Path) -> None:
+    bases = {change: tmp_path / change for change in CHANGES}
+    for base in bases.values():
+        base.mkdir()
+        make_cache(base / "cache")
+    make_old(tmp_path)
+    for change, base in bases.items():
+        session, cache = session_at(base), Subject(Kind.BUILD, base / "cache")
+        repository.create(session, cache)
+        CHANGES[change](cache.path)
+        (base / "fresh").mkdir()
+        fresh = repository.create(session_at(base / "fresh"), cache)
+        assert fresh.read == fresh.record.files
+        for _ in range(2):
+            created = repository.create(session, cache)
+            assert created.read < fresh.read, change
+            assert created.record.manifest == fresh.record.manifest, change
+            assert created.skipped == fresh.skipped, change
+            assert (created.record.files, created.record.size) == (fresh.record.files, fresh.record.size), change
+        assert contents_of(session, "latest") == contents_of(session_at(base / "fresh"), "latest"), change
+        assert require_whole(session) == 3, change
+
+
+def test_much_is_made_durable_and_named_while_the_rest_is_read(
+    session: Session, cache: Subject, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("go_cache_safeguard.snapshot.store._MUCH", 50_000)
+    for number in range(40):
+        put(cache.path, number, os.urandom(40_000))
+    repository.create(session, cache)
+    assert contents_of(session, "latest") == files_of(cache.path)
+    assert not [path for path in (place / "staging").rglob("*") if path.is_file()]
+    assert require_whole(session) == 1
+
+
 def test_the_same_content_is_stored_once_whatever_its_name(session: Session, cache: Subject, place: Path) -> None:
     for number in range(50, 60):
         put(cache.path, number, b"the same" * 10_000)

@@ -47,7 +47,7 @@ def copy_to_file(session: Session, path: Path, *, key: Path | None = None) -> Sn
     def copy(session: Session, _root: Root, _op: str, plan: Plan) -> Mapping[str, Value]:
         from go_cache_safeguard.flows.snapshot import create, of_plan  # noqa: PLC0415 - loaded where used
 
-        made = create(session, of_plan(plan), target, compress=target.suffix == ".zst", key=key)
+        made = create(session, of_plan(plan), target, compress=target.suffix == ".zst", digest=True, key=key)
         _refuse_holes(str(made.path), made.manifest.skipped)
         return {
             "file": str(made.path),

@@ -46,6 +46,7 @@ LEVELS = {"none": 0, "fast": -1, "good": 3, "small": 12}
 """Of zstd, by what the setting `snapshot.compression` says. -1 takes 14 % more room than 1, and is read back 30 % faster."""
 
 _LISTED = 20
+_NOTHING = Known({}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def create(
     if subject.names is None:
         _remember(session, depot, written)
     done, took_ms = written.done, (time.monotonic_ns() - began) // 10**6
-    created = Created(depot.store.url, record, done.read, done.objects, done.manifest.skipped, took_ms)
+    created = Created(depot.store.url, record, done.read, done.objects, done.skipped, took_ms)
     _note(session, "snapshot-stored", created.as_value())
     return created
 
@@ -157,7 +158,6 @@ class _Written:
 
     record: Record
     done: Deposited
-    read_ns: int
 
 
 @contextmanager
@@ -183,9 +183,10 @@ def _write(
     base = _base(session, depot, subject, target)
     session.progress.phase("listing files")
     left_out: list[Skipped] = []
-    files = list(subject.list(root, skipped=left_out.append))
-    session.progress.phase("storing what is new", len(files))
     read_ns = time.time_ns()
+    looks = base.memory.looks if base.memory else {}
+    survey = list(subject.survey(root, looks, skipped=left_out.append))
+    session.progress.phase("storing what is new", sum(len(files or ()) for _, files in survey))
 
     def progress(done: int, size: int) -> None:
         if stop():
@@ -196,12 +197,13 @@ def _write(
         depot,
         root,
         subject.kind,
-        files,
+        survey,
         skipped=left_out,
         whole=subject.names is None,
         memory=base.memory,
         known=base.known,
         level=LEVELS[session.config.choice("snapshot.compression")],
+        read_ns=read_ns,
         progress=progress,
     )
     record = Record(
@@ -212,15 +214,15 @@ def _write(
         target=target,
         whole=subject.names is None,
         tags=tags,
-        manifest=done.manifest.root,
-        places=done.places.name,
-        files=len(done.manifest.entries),
-        size=done.manifest.size,
-        skipped=len(done.manifest.skipped),
+        manifest=done.manifest,
+        places=done.places,
+        files=done.stock.files,
+        size=done.stock.size,
+        skipped=len(done.skipped),
         parent=base.parent,
         added=done.added,
     )
-    return _Written(record, done, read_ns)
+    return _Written(record, done)
 
 
 def source(session: Session, name: str, place: str | None = None) -> RepositorySource:
@@ -461,9 +463,11 @@ def _snapshots(depot: Depot, name: str | None) -> tuple[list[Snapshot], list[str
         records, bad = depot.records()
         damaged = [f"snapshots/{id_}.json: {failure.what}" for id_, failure in bad]
     snapshots = []
+    read: dict[str, Snapshot] = {}
     for record in records:
         try:
-            snapshots.append(depot.snapshot(record))
+            snapshots.append(depot.snapshot(record, read.get(record.manifest)))
+            read[record.manifest] = snapshots[-1]
         except StoreFailed:
             raise
         except Failure as failure:
@@ -514,7 +518,7 @@ def _base(session: Session, depot: Depot, subject: Subject, target: str) -> _Bas
     kind = subject.kind
     memory = _remembered(session, depot, kind, target)
     if memory is not None and depot.store.head(record_name(memory.record)) is not None:
-        return _Base(memory, memory.known, memory.record)
+        return _Base(memory, _NOTHING, memory.record)
     records, _ = depot.records()
     group = (shown(host_name()), str(kind), target, "whole")
     alike = [record for record in records if record.kind is kind and record.whole]
@@ -525,7 +529,7 @@ def _base(session: Session, depot: Depot, subject: Subject, target: str) -> _Bas
             there = {found.name for part in ("data", "packs") for found in depot.store.list(part)}
             if all(name in there for name in wanted_of([snapshot])):
                 return _Base(None, known_of(snapshot.manifest, snapshot.places), parent)
-    return _Base(None, Known({}, {}), "")
+    return _Base(None, _NOTHING, "")
 
 
 @contextmanager
@@ -553,9 +557,7 @@ def _remembered(session: Session, depot: Depot, kind: Kind, target: str) -> Memo
 
 def _remember(session: Session, depot: Depot, written: _Written) -> None:
     record, done = written.record, written.done
-    data = write_memory(
-        depot.config.id, record.id, done.manifest, done.places, marks=done.marks, read_ns=written.read_ns
-    )
+    data = write_memory(depot.config.id, record.id, done.stock)
     try:
         session.state_folder("snapshot-memory")
         _memory_path(session, depot, record.kind, record.target).write_bytes(data)

@@ -9,11 +9,12 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from threading import Event
 
@@ -21,28 +22,28 @@ from go_cache_safeguard.core.errors import ExitCode, Failure, PlanVoid, UsageFai
 from go_cache_safeguard.core.plan import Plan, parse_plan
 from go_cache_safeguard.core.size import format_size
 from go_cache_safeguard.core.verdict import Outcome, Verdict
-from go_cache_safeguard.flows.inspect import NotAGoCache
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.gocache.disk import identify_at
-from go_cache_safeguard.gocache.layout import NotACache
+from go_cache_safeguard.gocache.layout import README, NotACache, is_readme
 from go_cache_safeguard.gomod.layout import DOWNLOADS
 from go_cache_safeguard.snapshot.archive import ArchiveUnreadable, open_archive
-from go_cache_safeguard.snapshot.capture import Found, Skip, find, walk
+from go_cache_safeguard.snapshot.capture import Found, Skip, Surveyed, find, survey, walk
 from go_cache_safeguard.snapshot.manifest import Kind, Manifest, ManifestBad, Skipped
+from go_cache_safeguard.snapshot.memory import unit_of
 from go_cache_safeguard.snapshot.outfile import complete_or_absent
 from go_cache_safeguard.snapshot.pack import least_bytes, pack
-from go_cache_safeguard.snapshot.pax import ArchiveBad
+from go_cache_safeguard.snapshot.pax import MANIFEST, ArchiveBad
 from go_cache_safeguard.snapshot.signature import is_signed, make_keys, public_half, sign
 from go_cache_safeguard.tree.owner import patience
 from go_cache_safeguard.tree.root import Root, open_root
 
-SUMS, SIGNATURE = ".sha256", ".manifest.sig"
+SUMS, ROOT, SIGNATURE = ".sha256", ".manifest.sha256", ".manifest.sig"
 """Endings of the files beside an archive."""
-_FILES = 3
+_FILES = 4
 """Files that a snapshot makes at most."""
 _SMALL = 16 << 10
 """bytes: no key and nothing that stands beside an archive is larger."""
 _PIECE = 1 << 20
+_README = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SHOWN = 20
 """Damaged entries that a verdict names; the rest is a number."""
 _SUMS = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
@@ -86,6 +87,13 @@ class Subject:
             return walk(root, self.kind, skipped=skipped)
         return find(root, self.kind, self.names, skipped=skipped)
 
+    def survey(self, root: Root, looks: Mapping[str, bytes], *, skipped: Skip) -> Iterator[Surveyed]:
+        """The same by the names in the root, and without the files of what looks as it did; see `snapshot.capture.survey`."""
+        if self.names is None:
+            return survey(root, self.kind, looks, skipped=skipped)
+        files = self.list(root, skipped=skipped)
+        return ((name, list(some)) for name, some in groupby(files, lambda found: unit_of(found.name)))
+
 
 @dataclass(frozen=True, slots=True)
 class Created:
@@ -94,14 +102,14 @@ class Created:
     Attributes:
         path: The file.
         size: Bytes of it.
-        sha256: Of it.
+        sha256: Of it; None if nobody asked for it.
         manifest: What it holds, and what it does not.
         signed: Whether a signature stands beside it.
     """
 
     path: Path
     size: int
-    sha256: str
+    sha256: str | None
     manifest: Manifest
     signed: bool
 
@@ -170,14 +178,17 @@ def entered(subject: Subject) -> Iterator[Root]:
         yield root
 
 
-def create(session: Session, subject: Subject, output: Path, *, compress: bool, key: Path | None = None) -> Created:
+def create(
+    session: Session, subject: Subject, output: Path, *, compress: bool, digest: bool = False, key: Path | None = None
+) -> Created:
     """Make a snapshot.
 
     Args:
         session: Who asks.
         subject: What to copy.
-        output: The file to write; beside it `<name>.sha256`, and `<name>.manifest.sig` when there is a key.
+        output: The file to write; beside it `<name>.manifest.sha256`, and `<name>.manifest.sig` when there is a key.
         compress: Whether to write it as a zstd frame.
+        digest: Whether to hash the whole file, too, and write `<name>.sha256`.
         key: File with a private key to sign with.
 
     Raises:
@@ -205,12 +216,15 @@ def create(session: Session, subject: Subject, output: Path, *, compress: bool, 
                     found,
                     skipped,
                     compress=compress,
+                    digest=digest,
                     scratch=target.parent,
                     progress=session.progress.update,
                     stop=stop,
                 )
                 session.progress.phase("making it durable")
-                out.beside(SUMS, f"{packed.sha256}  {target.name}\n".encode())
+                out.beside(ROOT, f"{packed.manifest.root}  {MANIFEST}\n".encode())
+                if packed.sha256 is not None:
+                    out.beside(SUMS, f"{packed.sha256}  {target.name}\n".encode())
                 if private is not None:
                     out.beside(SIGNATURE, sign(private, packed.manifest.data))
         finally:
@@ -238,7 +252,7 @@ def verify(session: Session, path: Path, *, key: Path | None = None) -> Checked:
         with ThreadPoolExecutor(1) as other, _given_up() as stop:
             whole = other.submit(_judge_file, path, stop)
             contents, manifest, data = _judge_contents(session, path)
-            verdicts = [whole.result(), contents]
+            verdicts = [_judge_root(path, whole.result(), contents, data), contents]
     finally:
         session.progress.phase("")
     signature = None if data is None else _judge_signature(path, data, public)
@@ -319,19 +333,31 @@ def _refuse_other(subject: Subject, root: Root) -> None:
         except OSError:
             why = "is not there"
         if why:
-            raise NotAGoCache(
-                f"{root.path} is not a Go module cache: {DOWNLOADS} in it {why}",
-                not_done="nothing was written",
-                hint="give the cache with --modcache; `go env GOMODCACHE` names it",
-            )
+            raise _other(f"{root.path} is not a Go module cache: {DOWNLOADS} in it {why}", "modcache", "GOMODCACHE")
         return
+    if _has_readme(root):
+        return
+    from go_cache_safeguard.gocache.disk import identify_at  # noqa: PLC0415 - heavy, and seldom needed
+
     identity = identify_at(root.fd)
     if isinstance(identity, NotACache):
-        raise NotAGoCache(
-            f"{root.path} is not a Go build cache: {identity.because.value}",
-            not_done="nothing was written",
-            hint="give the cache with --gocache; `go env GOCACHE` names it",
-        )
+        raise _other(f"{root.path} is not a Go build cache: {identity.because.value}", "gocache", "GOCACHE")
+
+
+def _has_readme(root: Root) -> bool:
+    """Whether the README is there that go writes: that alone tells a build cache."""
+    try:
+        with os.fdopen(os.open(README, _README, dir_fd=root.fd), "rb") as file:
+            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and is_readme(file.read(_SMALL))
+    except OSError:
+        return False
+
+
+def _other(what: str, option: str, variable: str) -> Failure:
+    from go_cache_safeguard.flows.inspect import NotAGoCache  # noqa: PLC0415 - heavy, and seldom needed
+
+    hint = f"give the cache with --{option}; `go env {variable}` names it"
+    return NotAGoCache(what, not_done="nothing was written", hint=hint)
 
 
 def _refuse_inside(root: Root, target: Path) -> None:
@@ -440,36 +466,72 @@ def _hash_file(path: Path, stop: Event) -> str:
     return sha.hexdigest()
 
 
-def _judge_file(path: Path, stop: Event) -> Verdict:
-    """The file as a whole, against the `.sha256` beside it."""
+def _judge_file(path: Path, stop: Event) -> Verdict | None:
+    """The file as a whole, against the `.sha256` beside it; None when there is none."""
     beside = path.with_name(path.name + SUMS)
-    try:
-        text = os.fsdecode(_read_small(beside))
-    except FileNotFoundError:
-        return Verdict(
-            "archive",
-            Outcome.WARN,
-            f"there is no {beside.name}: what the file was when it was made is not known",
-            remedy=("compare its SHA-256 with one that was kept elsewhere, or demand a signature with --key",),
-        )
-    except OSError as error:
-        return Verdict("archive", Outcome.UNKNOWN, f"{beside.name} cannot be read: {error.strerror}")
-    line = _SUMS.fullmatch(text)
-    if line is None or line[2] != path.name:
-        return Verdict("archive", Outcome.UNKNOWN, f"{beside.name} is not one line for this file")
+    expected = _expected(beside, path.name)
+    if expected is None or isinstance(expected, Verdict):
+        return expected
     try:
         sha = _hash_file(path, stop)
     except OSError as error:
         return Verdict("archive", Outcome.UNKNOWN, f"the file cannot be read: {error.strerror}")
-    if sha != line[1]:
-        return Verdict(
+    return _compared(beside, expected, sha)
+
+
+def _judge_root(path: Path, whole: Verdict | None, contents: Verdict, data: bytes | None) -> Verdict:
+    """The manifest, against the `.manifest.sha256` beside the archive: a manifest leaves no bit of its archive open.
+
+    Args:
+        path: The archive.
+        whole: What the `.sha256` beside it says.
+        contents: Whether the archive is what its manifest says.
+        data: The bytes of the manifest.
+    """
+    beside = path.with_name(path.name + ROOT)
+    expected = _expected(beside, MANIFEST)
+    if expected is None:
+        return whole or Verdict(
             "archive",
-            Outcome.BLOCK,
-            f"the file is not what it was when it was made: {beside.name} does not agree",
-            evidence=(f"expected {line[1]}", f"is       {sha}"),
-            remedy=("fetch it again, or use another snapshot",),
+            Outcome.WARN,
+            f"there is neither {path.name}{ROOT} nor {path.name}{SUMS}: what the file was when it was made is not known",
+            remedy=("compare its manifest with one that was kept elsewhere, or demand a signature with --key",),
         )
-    return Verdict("archive", Outcome.PASS, f"the file is what it was when it was made: {beside.name} agrees")
+    if whole is not None and whole.outcome is not Outcome.PASS:
+        return whole
+    if isinstance(expected, Verdict):
+        return expected
+    if data is None or contents.outcome is not Outcome.PASS:
+        return whole or Verdict(
+            "archive", contents.outcome, "it is not what a manifest says, so nothing vouches for it"
+        )
+    return _compared(beside, expected, sha256(data).hexdigest())
+
+
+def _expected(beside: Path, name: str) -> str | Verdict | None:
+    """The SHA-256 in a file that stands beside an archive; None when there is no such file."""
+    try:
+        text = os.fsdecode(_read_small(beside))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Verdict("archive", Outcome.UNKNOWN, f"{beside.name} cannot be read: {error.strerror}")
+    line = _SUMS.fullmatch(text)
+    if line is None or line[2] != name:
+        return Verdict("archive", Outcome.UNKNOWN, f"{beside.name} is not one line for {name}")
+    return line[1]
+
+
+def _compared(beside: Path, expected: str, found: str) -> Verdict:
+    if found == expected:
+        return Verdict("archive", Outcome.PASS, f"the file is what it was when it was made: {beside.name} agrees")
+    return Verdict(
+        "archive",
+        Outcome.BLOCK,
+        f"the file is not what it was when it was made: {beside.name} does not agree",
+        evidence=(f"expected {expected}", f"is       {found}"),
+        remedy=("fetch it again, or use another snapshot",),
+    )
 
 
 def _judge_contents(session: Session, path: Path) -> tuple[Verdict, Manifest | None, bytes | None]:

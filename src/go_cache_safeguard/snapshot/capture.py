@@ -12,7 +12,7 @@ A snapshot first walks (`walk`, `find`): names, sizes and times, nothing is open
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from time import sleep, time_ns
@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import NamedTuple, Self, TypeAlias
 
 from go_cache_safeguard.snapshot.manifest import Entry, Kind, Skipped, has_time, order, refusal, shown
+from go_cache_safeguard.snapshot.memory import INODE, pack_look
 from go_cache_safeguard.snapshot.scope import partial_mark, why_not
 from go_cache_safeguard.tree.root import Root, open_below
 
@@ -63,8 +64,12 @@ class Found(NamedTuple):
 
 Room: TypeAlias = Callable[[Found], memoryview]
 """Asked, for every attempt to read a file, for memory of exactly `size` bytes; told how the file stands now."""
+Sink: TypeAlias = Callable[[memoryview, int], None]
+"""Given a piece of a file, and how many bytes of the file stand before it."""
 Skip: TypeAlias = Callable[[Skipped], None]
 """Told what is left out."""
+Surveyed: TypeAlias = tuple[str, "list[Found] | None"]
+"""A name in the root with its files; None when they all look as they did."""
 
 
 def walk(root: Root, kind: Kind, *, skipped: Skip) -> Iterator[Found]:
@@ -76,6 +81,18 @@ def walk(root: Root, kind: Kind, *, skipped: Skip) -> Iterator[Found]:
         skipped: Told what is left out.
     """
     return _Walk(root, kind, skipped).folder("", 0)
+
+
+def survey(root: Root, kind: Kind, looks: Mapping[str, bytes], *, skipped: Skip) -> Iterator[Surveyed]:
+    """The same, by what lies below each name of the root, and without the files of what looks as it did.
+
+    Args:
+        root: The open cache.
+        kind: Which cache it is.
+        looks: By name of a directory in the root, or of a file: the look that `snapshot.memory` kept of its files; it may have no others.
+        skipped: Told what is left out.
+    """
+    return _Walk(root, kind, skipped).survey(looks)
 
 
 def find(root: Root, kind: Kind, names: Iterable[str], *, skipped: Skip) -> Iterator[Found]:
@@ -132,6 +149,36 @@ class Reader:
             OSError: The target cannot be written.
         """
         return self._steadily(found, lambda fd, now: self._copy(fd, now, target))
+
+    def read_as(self, found: Found, sink: Sink) -> Entry | Skipped:
+        """Read a file of any size that is still what `walk` said of it, piece by piece.
+
+        Args:
+            found: What `walk` said of it.
+            sink: Given each piece with where in the file it begins; when a file must be read again it is given all pieces again.
+
+        Returns:
+            The entry, which says the same as `found`, or why it was left out.
+
+        Raises:
+            Changed: Its size, mode or time is another one by now.
+            OSError: The sink cannot take it.
+        """
+        return self._steadily(found, lambda fd, now: self._pour(fd, found, now, sink))
+
+    def _pour(self, fd: int, found: Found, now: Found, sink: Sink) -> str | None:
+        if now[:4] != found[:4]:
+            raise Changed
+        sha, at = sha256(), 0
+        while at < now.size:
+            got = _read(fd, self._buffer[: now.size - at])
+            if not got:
+                return None
+            piece = self._buffer[:got]
+            sha.update(piece)
+            sink(piece, at)
+            at += got
+        return sha.hexdigest()
 
     def _steadily(self, found: Found, work: Callable[[int, Found], str | None]) -> Entry | Skipped:
         """Read until nothing changed meanwhile; `work` gives the hash, or None when the file ended early or grew too large."""
@@ -192,6 +239,20 @@ class Reader:
                 piece = piece[os.write(target, piece) :]
             left -= got
         return sha.hexdigest()
+
+
+def look_of(files: Iterable[tuple[str, os.stat_result]]) -> bytes:
+    """What some files look like, in the form in which `snapshot.memory` keeps it."""
+    names: list[str] = []
+    numbers: list[int] = []
+    for name, found in files:
+        names.append(name)
+        numbers += (found.st_size, found.st_mode, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & INODE)
+    return pack_look(names, numbers)
+
+
+class Changed(Exception):  # noqa: N818 - it is no error
+    """A file is not as it was when it was listed."""
 
 
 class _ReadError(Exception):
@@ -258,6 +319,37 @@ class _Walk:
                     self.skip(whole, _why(error))
                     continue
                 yield from self.item(whole, found, depth)
+
+    def survey(self, looks: Mapping[str, bytes]) -> Iterator[Surveyed]:
+        """Everything in the root, by name."""
+        with os.scandir(self._root.fd) as listing:
+            items = sorted(listing, key=_place)
+        for item in items:
+            own = _utf8(item.name)
+            look = looks.get(own)
+            if look and self._look(item) == look:
+                yield own, None
+                continue
+            try:
+                found = item.stat(follow_symlinks=False)
+            except OSError as error:
+                self.skip(own, _why(error))
+                continue
+            if files := list(self.item(own, found, 0)):
+                yield own, files
+
+    def _look(self, item: "os.DirEntry[str]") -> bytes:
+        """How a file looks, or a directory that holds nothing but files; of anything else something that no memory says."""
+        try:
+            if not item.is_dir(follow_symlinks=False):
+                return look_of([("", item.stat(follow_symlinks=False))])
+            with _closing(_open_folder(self._root, item.name)) as fd, os.scandir(fd) as listing:
+                if os.fstat(fd).st_dev != self._device:
+                    return b""
+                items = {one.name: one for one in listing}
+                return look_of((name, items[name].stat(follow_symlinks=False)) for name in sorted(items))
+        except OSError:
+            return b""  # the walk tells why
 
     def item(self, name: str, found: os.stat_result, depth: int) -> Iterator[Found]:
         """A file, or a directory with what is in it."""

@@ -14,17 +14,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from itertools import groupby
 from queue import SimpleQueue
 from threading import Lock, Semaphore
 from typing import TypeAlias
 
 from go_cache_safeguard.core.canonical import digest
 from go_cache_safeguard.snapshot.bundle import COUNT_LIMIT, PACK, PACK_LIMIT, SMALL, Sealer
-from go_cache_safeguard.snapshot.capture import IN_MEMORY, Found, Reader
+from go_cache_safeguard.snapshot.capture import IN_MEMORY, Found, Reader, Surveyed
 from go_cache_safeguard.snapshot.depot import Depot, each
-from go_cache_safeguard.snapshot.manifest import Entry, Kind, Manifest, Skipped, make_manifest
-from go_cache_safeguard.snapshot.memory import Known, Marks, Memory
-from go_cache_safeguard.snapshot.record import Pack, Places, Record, contents
+from go_cache_safeguard.snapshot.manifest import Entry, Kind, Manifest, Skipped, make_manifest, order
+from go_cache_safeguard.snapshot.memory import INODE, Drawing, Known, Marks, Memory, Recalled, Stock, stand_in, unit_of
+from go_cache_safeguard.snapshot.record import Pack, Record
 from go_cache_safeguard.snapshot.repository import (
     data_name,
     manifest_name,
@@ -56,17 +57,19 @@ class Deposited:
     """Everything is stored, nothing is recorded.
 
     Attributes:
-        manifest: Every file.
-        places: Where contents lie.
-        marks: By name what each file looked like.
+        stock: Every file, and where its content lies.
+        skipped: What was left out, in order.
+        manifest: Root of the manifest.
+        places: SHA-256 of its `Places`.
         read: Files that had to be read.
         objects: Objects that were stored.
         added: Bytes of these.
     """
 
-    manifest: Manifest
-    places: Places
-    marks: Mapping[str, Marks]
+    stock: Stock
+    skipped: tuple[Skipped, ...]
+    manifest: str
+    places: str
     read: int
     objects: int
     added: int
@@ -76,13 +79,14 @@ def deposit(
     depot: Depot,
     root: Root,
     kind: Kind,
-    files: Sequence[Found],
+    survey: Sequence[Surveyed],
     *,
     skipped: Iterable[Skipped],
     whole: bool,
     memory: Memory | None,
     known: Known,
     level: int,
+    read_ns: int,
     progress: Progress,
 ) -> Deposited:
     """Store what a repository does not have of some files, with their manifest.
@@ -91,23 +95,23 @@ def deposit(
         depot: The repository.
         root: The open cache.
         kind: Which cache it is.
-        files: What to copy, in a manifest's order.
+        survey: What to copy, in a manifest's order; without its files what looks as the memory says.
         skipped: What was left out already.
         whole: Whether these are all files of the cache, so that what they need of a pack says how much of it is still worth keeping.
         memory: The last snapshot of this cache, or None.
-        known: Contents that the repository has, and keeps while we work.
+        known: Without a memory: contents that the repository has, and keeps while we work.
         level: Of zstd; 0 for none.
+        read_ns: When looking at the files began, nanoseconds since 1970-01-01 UTC.
         progress: Told how far it is.
 
     Raises:
         StoreFailed: Something could not be stored; then there is no snapshot.
     """
-    held = _without_thin_packs(known, files, memory) if whole and memory is not None else known
-    entries, to_read = _remembered(files, memory, held)
-    work = _Work(depot.store, root, level, held)
-    left_out = list(skipped)
+    plan = _plan(survey, memory, known, whole=whole)
+    work = _Work(depot.store, root, level, plan.held)
+    entries, left_out = list(plan.entries), list(skipped)
     # Left from the inside: first nobody reads any more, then what they read with is closed.
-    with work, closing(each(_portions(to_read), work.portion, threads=_threads(depot.store))) as portions:
+    with work, closing(each(_portions(plan.to_read), work.portion, threads=_threads(depot.store))) as portions:
         done = size = 0
         for portion, read in portions:
             entries += (one for one in read if isinstance(one, Entry))
@@ -115,17 +119,17 @@ def deposit(
             done, size = done + len(portion), size + sum(found.size for found in portion)
             progress(done, size)
         work.close()
-    manifest = make_manifest(kind, entries, left_out)
-    existing = depot.store.flush()
-    places = _places(manifest, held, work, existing)
+    stock = _draw(make_manifest(kind, entries), plan, work, depot.store.flush(), read_ns)
+    gone = tuple(sorted(left_out, key=lambda one: order(one.name)))
+    manifest, places = stock.manifest(kind, gone), stock.places()
+    names = digest(manifest), digest(places)
     sealer = Sealer(level or 1)
-    for name, data in ((manifest_name(manifest.root), manifest.data), (places_name(places.name), places.data)):
+    for name, data in ((manifest_name(names[0]), manifest), (places_name(names[1]), places)):
         sealed = sealer.seal(data)
         depot.store.stage(name, sealed)
         work.added += len(sealed)
     depot.store.flush()
-    marks = {found.name: (found.size, found.mode, found.mtime_ns, found.ctime_ns, found.ino) for found in files}
-    return Deposited(manifest, places, marks, len(to_read), work.objects + 2, work.added)
+    return Deposited(stock, gone, *names, len(plan.to_read), work.objects + 2, work.added)
 
 
 def publish(depot: Depot, turn: Turn, record: Record, signature: bytes | None) -> None:
@@ -156,44 +160,142 @@ def publish(depot: Depot, turn: Turn, record: Record, signature: bytes | None) -
 
 
 def _threads(store: Store) -> int:
-    return max(2, min(8, os.cpu_count() or 1)) if store.local else 8
+    """One more than there are processors: one waits for the disk now and then."""
+    return min(8, 1 + (os.cpu_count() or 1)) if store.local else 8
 
 
-def _remembered(files: Sequence[Found], memory: Memory | None, known: Known) -> tuple[list[Entry], list[Found]]:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to do for a snapshot.
+
+    Attributes:
+        memory: The last snapshot, or None.
+        same: Names of units that are as they were; only where every file has another content.
+        order: Names of all units.
+        files: By name every file of the other units.
+        entries: Of those that need not be read.
+        to_read: Those that must be.
+        recalled: Of the memory everything but what is the same.
+        held: Contents that the repository holds, as far as they are recalled.
+    """
+
+    memory: Memory | None
+    same: frozenset[str]
+    order: tuple[str, ...]
+    files: Mapping[str, Found]
+    entries: tuple[Entry, ...]
+    to_read: tuple[Found, ...]
+    recalled: Recalled
+    held: Known
+
+
+def _plan(survey: Sequence[Surveyed], memory: Memory | None, known: Known, *, whole: bool) -> _Plan:
+    same = frozenset(name for name, files in survey if files is None)
+    units = [] if memory is None else [unit.name for unit in memory.stock.units]
+    recalled = Recalled({}, {}, known) if memory is None else memory.recall(set(units) - same if whole else units)
+    files = {found.name: found for _, some in survey for found in some or ()}
+    held = recalled.known
+    if whole and memory is not None:
+        thin = _thin_packs(memory.stock if same else None, recalled, files)
+        if thin and same:
+            return _plan(_unpacked(survey, memory), memory, known, whole=whole)
+        if thin:
+            packs = {sha: pack for sha, pack in held.packs.items() if pack is None or pack.name not in thin}
+            held = replace(held, packs=packs)
+    entries, to_read = _remembered(files.values(), recalled, held)
+    return _Plan(memory, same, tuple(name for name, _ in survey), files, entries, to_read, recalled, held)
+
+
+def _unpacked(survey: Sequence[Surveyed], memory: Memory) -> list[Surveyed]:
+    """A survey that has every file."""
+    everything = memory.recall([unit.name for unit in memory.stock.units])
+    looked: dict[str, list[Found]] = {}
+    for name, (size, mode, mtime_ns, ctime_ns, ino) in everything.marks.items():
+        looked.setdefault(unit_of(name), []).append(Found(name, size, mode, mtime_ns, ctime_ns, ino))
+    return [(name, looked[name] if files is None else files) for name, files in survey]
+
+
+def _remembered(files: Iterable[Found], recalled: Recalled, held: Known) -> tuple[tuple[Entry, ...], tuple[Found, ...]]:
     """Entries of files that need not be read, and the files that must be."""
-    if memory is None:
-        return [], list(files)
     entries, to_read = [], []
-    shas, marks = memory.shas, memory.marks
     for found in files:
-        name, size, mode, mtime_ns, ctime_ns, ino = found
-        if marks.get(name) == (size, mode, mtime_ns, ctime_ns, ino) and (sha := shas[name]) in known.packs:
-            entries.append(Entry(name, size, mode, mtime_ns, sha))
+        entry = recalled.entries.get(found.name)
+        if entry is not None and entry.sha256 in held.packs and recalled.marks.get(found.name) == _marks(found):
+            entries.append(Entry(found.name, found.size, found.mode, found.mtime_ns, entry.sha256))
         else:
             to_read.append(found)
-    return entries, to_read
+    return tuple(entries), tuple(to_read)
 
 
-def _without_thin_packs(known: Known, files: Sequence[Found], memory: Memory) -> Known:
-    """What is known, without packs of which this snapshot would use too little."""
+def _marks(found: Found) -> Marks:
+    return found.size, found.mode, found.mtime_ns, found.ctime_ns, found.ino & INODE
+
+
+def _thin_packs(stock: Stock | None, recalled: Recalled, files: Mapping[str, Found]) -> set[str]:
+    """Packs of which this snapshot would use too little.
+
+    Args:
+        stock: When some units are the same: the last snapshot, which they are a part of.
+        recalled: The other units.
+        files: What is there now of these.
+    """
     live: Counter[str] = Counter()
-    names = {found.name: found.size for found in files}
+    packs = {pack.name: pack for pack in recalled.known.packs.values() if pack is not None}
+    if stock is not None:
+        packs = {pack.name: pack for pack in stock.packs}
+        live.update(dict(zip(packs, stock.live, strict=True)))
     counted: set[str] = set()
-    for name, sha in memory.shas.items():
-        pack = known.packs.get(sha)
-        if pack is not None and name in names and sha not in counted:
-            counted.add(sha)
-            live[pack.name] += names[name] or 1
-    packs = {pack.name: pack for pack in known.packs.values() if pack is not None}
+    for name, entry in recalled.entries.items():
+        pack = recalled.known.packs.get(entry.sha256)
+        if pack is not None:
+            if stock is not None:
+                live[pack.name] -= entry.size or 1
+            if name in files and entry.sha256 not in counted:
+                counted.add(entry.sha256)
+                live[pack.name] += files[name].size or 1
     thin = {name for name, pack in packs.items() if live[name] < _LIVELY * pack.size}
     slim = {name for name, pack in packs.items() if pack.size < _SLIM}
-    if len(slim) > _SLIM_COUNT:
-        thin |= slim
-    if not thin:
-        return known
-    return replace(
-        known, packs={sha: pack for sha, pack in known.packs.items() if pack is None or pack.name not in thin}
-    )
+    return thin | slim if len(slim) > _SLIM_COUNT else thin
+
+
+def _draw(manifest: Manifest, plan: _Plan, work: "_Work", existing: Mapping[str, int], read_ns: int) -> Stock:
+    """Put a snapshot together from the units that are the same and the entries of the others."""
+    marks = {name: _marks(found) for name, found in plan.files.items()}
+    known = plan.held
+
+    def where(sha: str) -> Pack | int:
+        if sha in work.alone:
+            return existing.get(data_name(sha), work.alone[sha])
+        if sha in work.packed:
+            pack = work.packed[sha]
+            return replace(pack, stored=existing.get(pack_name(pack.name), pack.stored))
+        return known.packs[sha] or known.stored[sha]
+
+    grouped = {name: list(some) for name, some in groupby(manifest.entries, lambda entry: unit_of(entry.name))}
+    if plan.memory is not None and plan.same:
+        drawing = Drawing(where, read_ns, plan.memory.stock)
+        drawing.forget(plan.recalled.entries.values(), plan.recalled.known)
+        kept = {unit.name: unit for unit in plan.memory.stock.units if unit.name in plan.same}
+        for name in plan.order:
+            if name in kept:
+                drawing.keep(kept[name])
+            elif name in grouped:
+                drawing.add(name, grouped[name], marks)
+        stock = drawing.done()
+        fresh = {entry.sha256 for entry in manifest.entries} - {one.sha256 for one in plan.recalled.entries.values()}
+        if stock.distinct and all(stock.live) and not (fresh and stand_in(kept.values(), fresh)):
+            return stock
+        # A content stands twice, or a pack is not used any more: so nothing can be taken over as it is.
+        recalled = plan.memory.recall([unit.name for unit in plan.memory.stock.units])
+        known = recalled.known
+        marks = {**recalled.marks, **marks}
+        old = (entry for name, entry in recalled.entries.items() if unit_of(name) in plan.same)
+        entries = make_manifest(manifest.kind, [*manifest.entries, *old]).entries
+        grouped = {name: list(some) for name, some in groupby(entries, lambda entry: unit_of(entry.name))}
+    drawing = Drawing(where, read_ns)
+    for name, some in grouped.items():
+        drawing.add(name, some, marks)
+    return drawing.done()
 
 
 def _portions(files: Iterable[Found]) -> Iterator[list[Found]]:
@@ -208,25 +310,6 @@ def _portions(files: Iterable[Found]) -> Iterator[list[Found]]:
             portion, size = [], 0
     if portion:
         yield portion
-
-
-def _places(manifest: Manifest, known: Known, work: "_Work", existing: Mapping[str, int]) -> Places:
-    """Where every content of a manifest lies now."""
-    packs: dict[str, Pack] = {}
-    numbers: dict[str, int] = {}
-    at: list[int] = []
-    stored: list[int] = []
-    for sha in contents(manifest):
-        pack = work.packed[sha] if sha in work.packed else None if sha in work.alone else known.packs[sha]
-        if pack is None:
-            at.append(0)
-            size = work.alone.get(sha)
-            stored.append(existing.get(data_name(sha), size) if size is not None else known.stored[sha])
-        else:
-            packs.setdefault(pack.name, pack)
-            at.append(numbers.setdefault(pack.name, len(numbers) + 1))
-    whole = [replace(pack, stored=existing.get(pack_name(pack.name), pack.stored)) for pack in packs.values()]
-    return Places(tuple(whole), tuple(at), tuple(stored))
 
 
 class _Work:

@@ -41,6 +41,8 @@ from go_cache_safeguard.snapshot.store import NoObject, Store, open_store
 
 IN_MEMORY = 32 << 20
 """bytes: larger contents are never in memory as a whole."""
+_PORTION = 8
+"""objects of a local folder that one thread proves before it says so: handing over costs as much as proving a small one."""
 _DOCUMENT_LIMIT = 1 << 30
 """bytes: a manifest that is larger is not unpacked."""
 
@@ -94,8 +96,12 @@ class Depot:
                 raise failure
         return resolve(records, name)
 
-    def snapshot(self, record: Record) -> Snapshot:
+    def snapshot(self, record: Record, alike: Snapshot | None = None) -> Snapshot:
         """A snapshot with everything that it leads to.
+
+        Args:
+            record: What the repository says of it.
+            alike: One that was read already and names the same manifest, which is not read again then.
 
         Raises:
             NoObject: Its manifest, or where its contents lie, is missing.
@@ -104,14 +110,18 @@ class Depot:
             RecordBad: The record and what it names do not fit together.
         """
         opener = Opener()
-        data = self._document(opener, manifest_name(record.manifest))
-        manifest = parse_manifest(data)
+        if alike is None:
+            manifest = parse_manifest(self._document(opener, manifest_name(record.manifest)))
+        else:
+            manifest = alike.manifest
         if manifest.root != record.manifest:
             raise ManifestBad(f"the manifest of {record.id[:10]} is another one", not_done="nothing was read from it")
         if (manifest.kind, len(manifest.entries), manifest.size) != (record.kind, record.files, record.size):
             raise RecordBad(
                 f"the record {record.id[:10]} does not fit its manifest", not_done="nothing was read from it"
             )
+        if alike is not None and alike.record.places == record.places:
+            return Snapshot(record, manifest, alike.places)
         data = self._document(opener, places_name(record.places))
         refuse_other(data, record.places)
         return Snapshot(record, manifest, parse_places(data, manifest))
@@ -359,23 +369,29 @@ def prove(depot: Depot, snapshots: Sequence[Snapshot], names: Collection[str], p
     openers = local()
     bad, unread, done, size = [], [], 0, 0
 
-    def ask(name: str) -> int | Failure:
+    def ask(some: Sequence[str]) -> list[tuple[str, int | Failure]]:
         opener = openers.__dict__.setdefault("opener", Opener())
-        try:
-            return _prove(depot.store, opener, name, sizes[name], packed.get(name, set()))
-        except Failure as failure:
-            return failure
+        return [(name, _asked(depot.store, opener, name, sizes[name], packed.get(name, set()))) for name in some]
 
-    for name, got in each(sorted(names), ask, threads=depot.threads):
-        done += 1
-        if isinstance(got, int):
-            size += got
-        elif isinstance(got, ObjectBad | NoObject):
-            bad.append((name, got.what))
-        else:
-            unread.append((name, got.what))
+    every, few = sorted(names), _PORTION if depot.store.local else 1
+    for _, answers in each((every[at : at + few] for at in range(0, len(every), few)), ask, threads=depot.threads):
+        for name, got in answers:
+            done += 1
+            if isinstance(got, int):
+                size += got
+            elif isinstance(got, ObjectBad | NoObject):
+                bad.append((name, got.what))
+            else:
+                unread.append((name, got.what))
         progress(done, size)
     return Proved(done, size, tuple(sorted(bad)), tuple(sorted(unread)))
+
+
+def _asked(store: Store, opener: Opener, name: str, size: int, packed: Collection[str]) -> int | Failure:
+    try:
+        return _prove(store, opener, name, size, packed)
+    except Failure as failure:
+        return failure
 
 
 def _prove(store: Store, opener: Opener, name: str, size: int, packed: Collection[str]) -> int:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from operator import lt
 from typing import Any, NamedTuple
 
 from go_cache_safeguard.core.canonical import Value, canonical, digest
@@ -104,18 +105,7 @@ class Manifest:
     @cached_property
     def data(self) -> bytes:
         """The one byte form, ended by a line break."""
-        value: dict[str, Value] = {
-            "format": FORMAT,
-            "kind": str(self.kind),
-            "files": len(self.entries),
-            "bytes": self.size,
-            "entries": [
-                [name, size, f"{mode:04o}", format_time(mtime_ns), sha256]
-                for name, size, mode, mtime_ns, sha256 in self.entries
-            ],
-            "skipped": [list(one) for one in self.skipped],
-        }
-        return canonical(value, known=True) + b"\n"
+        return write_manifest(self.kind, [rows_of(self.entries)], len(self.entries), self.size, self.skipped)
 
     @cached_property
     def root(self) -> str:
@@ -150,6 +140,42 @@ def make_manifest(kind: Kind, entries: Iterable[Entry], skipped: Iterable[Skippe
     return made
 
 
+def rows_of(entries: Iterable[Entry]) -> bytes:
+    """Entries as they stand in a manifest, a comma between two of them."""
+    rows: list[Value] = [
+        [name, size, f"{mode:04o}", f"{_format_second(mtime_ns // _S)}.{mtime_ns % _S:09d}Z", sha256]
+        for name, size, mode, mtime_ns, sha256 in entries
+    ]
+    return canonical(rows, known=True)[1:-1]
+
+
+def parse_rows(rows: bytes) -> tuple[Entry, ...]:
+    """Entries of what `rows_of` wrote.
+
+    Raises:
+        ValueError: It is anything else.
+        TypeError: Likewise.
+        KeyError: Likewise.
+    """
+    return _entries(json.loads(b"[" + rows + b"]"))
+
+
+def write_manifest(kind: Kind, rows: Iterable[bytes], files: int, size: int, skipped: Iterable[Skipped]) -> bytes:
+    """The byte form of a manifest whose entries are written already.
+
+    Args:
+        kind: What was copied.
+        rows: What `rows_of` gave for the entries, in order and in as many pieces as is convenient.
+        files: How many entries that are.
+        size: Bytes of all files together.
+        skipped: What is not in it, in order.
+    """
+    head = f'{{"bytes":{size},"entries":['.encode("ascii")
+    tail = f'],"files":{files},"format":"{FORMAT}","kind":"{kind}","skipped":'.encode("ascii")
+    left_out = canonical([list(one) for one in skipped])
+    return b"".join((head, b",".join(filter(None, rows)), tail, left_out, b"}\n"))
+
+
 def parse_manifest(data: bytes) -> Manifest:
     """Read a manifest, believing nothing.
 
@@ -162,7 +188,7 @@ def parse_manifest(data: bytes) -> Manifest:
             raise ManifestBad("this is not a manifest of a format that we know", not_done="nothing was read from it")
         made = Manifest(
             Kind(value["kind"]),
-            tuple([_entry(fields) for fields in value["entries"]]),
+            _entries(value["entries"]),
             tuple([Skipped(*_texts(fields, 2)) for fields in value["skipped"]]),
         )
         same = made.data == data
@@ -235,9 +261,13 @@ def parse_time(text: str) -> int:
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError(f"{text[:40]!r} is not an RFC 3339 time in UTC with nanoseconds")
-    moment = datetime.fromisoformat(f"{match[1]}+00:00")
-    past = moment - _EPOCH
-    return (past.days * 86_400 + past.seconds) * _S + int(match[2])
+    return _parse_second(match[1]) + int(match[2])
+
+
+@lru_cache(1 << 14)
+def _parse_second(text: str) -> int:
+    past = datetime.fromisoformat(f"{text}+00:00") - _EPOCH
+    return (past.days * 86_400 + past.seconds) * _S
 
 
 def has_time(mtime_ns: int) -> bool:
@@ -246,13 +276,20 @@ def has_time(mtime_ns: int) -> bool:
     return first <= mtime_ns // _S <= last
 
 
-def _entry(fields: Any) -> Entry:
-    name, size, mode, mtime, sha256 = fields
-    if type(name) is not str or type(size) is not int or size < 0:
-        raise TypeError("an entry is not a name, a size, a mode, a time and a hash")
-    if not (type(mode) is str and _MODE.fullmatch(mode) and type(sha256) is str and _SHA256.fullmatch(sha256)):
-        raise ValueError(f"the mode or the hash of {name[:80]!r} is none")
-    return Entry(name, size, int(mode, 8), parse_time(mtime), sha256)
+def _entries(rows: Any) -> tuple[Entry, ...]:
+    """Entries by column, which is several times as fast as one by one. How their times are written is compared by the caller."""
+    if not rows:
+        return ()
+    names, sizes, modes, times, shas = zip(*rows, strict=True)
+    if {str} != {type(text) for column in (names, modes, times, shas) for text in column}:
+        raise TypeError("a name, a mode, a time or a hash is no text")
+    if {*map(type, sizes)} != {int} or min(sizes) < 0:
+        raise TypeError("a size is none")
+    known = {mode: int(mode, 8) for mode in set(modes) if _MODE.fullmatch(mode)}
+    if not all(map(_SHA256.fullmatch, shas)):
+        raise ValueError("a hash is none")
+    moments = [_parse_second(text[:-11]) + int(text[-10:-1]) for text in times]
+    return tuple(map(Entry._make, zip(names, sizes, map(known.__getitem__, modes), moments, shas, strict=True)))
 
 
 def _texts(fields: Any, count: int) -> Sequence[str]:
@@ -263,20 +300,18 @@ def _texts(fields: Any, count: int) -> Sequence[str]:
 
 def _refuse_names(names: Sequence[str]) -> None:
     """Names in order, each once, none of them a directory of another."""
-    before = b""
-    folders: set[str] = set()
     for name in names:
-        why = refusal(name)
+        why = None if _PLAIN.fullmatch(name) else refusal(name)
         if why is not None:
             raise ManifestBad(f"{name[:200]!r} cannot be in a manifest: {why}", not_done="nothing was done with it")
-        key = order(name)
-        if key <= before:
-            raise ManifestBad(f"{name[:200]!r} stands twice or in the wrong place", not_done="nothing was done with it")
-        before = key
-        at = name.rfind("/")
-        while at > 0 and name[:at] not in folders:
-            folders.add(name[:at])
-            at = name.rfind("/", 0, at)
+    keys = [order(name) for name in names]
+    if not all(map(lt, keys, keys[1:])):
+        wrong = next(name for name, key, before in zip(names[1:], keys[1:], keys, strict=False) if key <= before)
+        raise ManifestBad(f"{wrong[:200]!r} stands twice or in the wrong place", not_done="nothing was done with it")
+    folders = {name.rpartition("/")[0] for name in names}
+    for folder in tuple(folders):
+        while (folder := folder.rpartition("/")[0]) and folder not in folders:
+            folders.add(folder)
     both = folders.intersection(names)
     if both:
         raise ManifestBad(f"{min(both)!r} is a file and a directory", not_done="nothing was done with it")

@@ -1,7 +1,7 @@
 """A file that is complete or absent, with small files beside it.
 
 Knows:     how a file is written under the name of `<name>.partial` and gets its own name only when all of it is on the disk.
-Called by: `flows.snapshot`.
+Called by: `flows.snapshot`, `snapshot.pack`.
 Never:     overwrites a file that is complete, or takes over a `.partial` that somebody else writes or that is none of ours.
 Source:    renameat2(2) RENAME_NOREPLACE, fsync(2), flock(2): a dead process holds no lock.
 
@@ -85,12 +85,19 @@ class Outfile:
         os.umask(mask)
         os.fchmod(self.fd, 0o666 & ~mask)
         os.fsync(self.fd)
+        self._drop_stale()
         try:
             _rename_new(self._folder, self._partial, self._path.name)
         except FileExistsError:
             raise _exists(self._path) from None
         self._made.clear()
         os.fsync(self._folder)
+
+    def _drop_stale(self) -> None:
+        """What a dead process left beside and we did not write anew would say wrong things of our file."""
+        for name in {self._path.name + ending for ending in BESIDE}.difference(self._made) if self._stale else ():
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._folder)
 
     def abandon(self) -> None:
         """Leave nothing."""
@@ -149,7 +156,7 @@ class Outfile:
         os.ftruncate(fd, 0)
 
 
-BESIDE = (".sha256", ".manifest.sig")
+BESIDE = (".sha256", ".manifest.sha256", ".manifest.sig")
 """Endings of files that may stand beside a snapshot."""
 
 
@@ -185,6 +192,15 @@ def complete_or_absent(path: Path) -> Iterator[Outfile]:
             os.close(file.fd)
     finally:
         os.close(folder)
+
+
+def end_at(fd: int, size: int) -> None:
+    """End a file that is being written after so many bytes; what was written beyond, and laid out anew since, goes.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    os.ftruncate(fd, size)
 
 
 def _exists(path: Path) -> UsageFailure:

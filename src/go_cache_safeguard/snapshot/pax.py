@@ -166,7 +166,7 @@ def bad(why: str) -> ArchiveBad:
     return ArchiveBad(
         f"the archive cannot be trusted: {why}",
         not_done="nothing was taken from it",
-        hint="compare it with its .sha256 file and fetch it again; only archives that `snapshot create` wrote can be read",
+        hint="fetch it again; only archives that `snapshot create` wrote can be read",
     )
 
 

@@ -10,7 +10,7 @@ A record's id is the SHA-256 of its bytes, so a record that was edited has no na
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -140,18 +140,25 @@ class Places:
     @cached_property
     def data(self) -> bytes:
         """The one byte form."""
-        value: dict[str, Value] = {
-            "format": PLACES_FORMAT,
-            "packs": [[pack.name, pack.stored, pack.size] for pack in self.packs],
-            "at": self.at,
-            "stored": self.stored,
-        }
-        return canonical(value, known=True) + b"\n"
+        return write_places([numbers_of(self.at)], self.packs, [numbers_of(self.stored)])
 
     @cached_property
     def name(self) -> str:
         """SHA-256 of `data`."""
         return digest(self.data)
+
+
+def numbers_of(numbers: Iterable[int]) -> bytes:
+    """Numbers as they stand in a `Places`."""
+    return ",".join(map(str, numbers)).encode("ascii")
+
+
+def write_places(at: Iterable[bytes], packs: Iterable[Pack], stored: Iterable[bytes]) -> bytes:
+    """The byte form of a `Places`; its numbers were written by `numbers_of`, in as many pieces as is convenient."""
+    listed = canonical([[pack.name, pack.stored, pack.size] for pack in packs])
+    head, middle = b'{"at":[', b'],"format":%s,"packs":' % canonical(PLACES_FORMAT)
+    every = b",".join(filter(None, at)), b",".join(filter(None, stored))
+    return b"".join((head, every[0], middle, listed, b',"stored":[', every[1], b"]}\n"))
 
 
 def contents(manifest: Manifest) -> dict[str, int]:

@@ -7,12 +7,14 @@ Never:     takes or shows a secret: credentials come from the environment, as ea
 Source:    obstore 0.12 on the Rust crate object_store. Traced with strace: its local store writes `<name>#1` and links or renames it,
            and never calls fsync, so a power cut could leave a name without its bytes. That is why `stage` puts objects
            of a local folder aside until `flush` has made them durable (fsync(2), syncfs(2)), and only then gives them their names. A put to an
-           object store is whole or absent by itself; If-None-Match makes it a put of something new.
+           object store is whole or absent by itself; If-None-Match makes it a put of something new. Reading a local file through
+           obstore costs 100 us of waiting for its own threads, more than hashing what an object usually holds, so it is read directly.
 """
 
 import ctypes
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -38,10 +40,13 @@ from go_cache_safeguard.snapshot.repository import STAGING, Stored
 from go_cache_safeguard.tree.root import UnsafePath, ancestor_problems
 
 TIMEOUT_S = 180
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _TRIES = 4
 _FEW = 32
 """files: so many are made durable one by one; syncfs also waits for what everybody else has written."""
+_MUCH = 256 << 20
+"""bytes after which what was put aside is made durable and named while the rest is still being read."""
 _PAUSE_S = 0.2
 _QUERY = re.compile(r"\?\S*")
 _OPTIONS = {"s3": {"endpoint", "region", "virtual_hosted_style_request"}, "gs": set(), "az": {"endpoint"}}
@@ -78,8 +83,11 @@ class Store:
         self._objects = objects
         self._session = session
         self._timeout_s = timeout_s
-        self._staged: list[tuple[str, str]] = []
+        self._staged: dict[str, str] = {}
+        self._whole: dict[str, str] = {}
+        self._waiting = 0
         self._existing: dict[str, int] = {}
+        self._folders: set[str] = set()
         self._number = 0
         self._lock = Lock()
 
@@ -90,7 +98,7 @@ class Store:
             NoObject: There is none.
             StoreFailed: It cannot be read.
         """
-        return self._try(f"{name} could not be read", lambda: memoryview(obstore.get(self._objects, name).bytes()))
+        return self._try(f"{name} could not be read", lambda: self._get(name))
 
     def pieces(self, name: str) -> Iterator[Buffer]:
         """The bytes of an object one after the other; not asked for again when the connection breaks in the middle.
@@ -156,13 +164,15 @@ class Store:
     def stage(self, name: str, data: bytes) -> None:
         """Put an object that `flush` makes durable; in a local folder it has its name only then.
 
+        Whoever stages much in a local folder also makes durable, now and then, what others and it have staged so far: the disk then
+        works while the rest is read.
+
         Raises:
             StoreFailed: It cannot be put.
         """
         what = f"{name} could not be stored"
         if self.local is not None:
-            path = self.local / self._aside(name)
-            self._try(what, lambda: write_file(path, (data,)))
+            self._set_aside(what, name, lambda: (data,))
         elif not self._create(name, data, what):
             self._exists(name)
 
@@ -178,8 +188,7 @@ class Store:
         """
         what = f"{name} could not be stored"
         if self.local is not None:
-            path = self.local / self._aside(name)
-            self._try(what, lambda: write_file(path, pieces()))
+            self._set_aside(what, name, pieces)
         elif self.head(name) is not None:
             self._exists(name)
         else:
@@ -192,18 +201,13 @@ class Store:
             Objects that were there before, with their sizes in bytes; what was staged for them is thrown away.
 
         Raises:
-            StoreFailed: It cannot be made durable; then nothing has its name yet.
+            StoreFailed: It cannot be made durable; what has no name yet gets none.
         """
-        if self.local is not None and self._staged:
-            self._make_durable({aside for aside, _ in self._staged})
-            for aside, name in self._staged:
-                if not self._name(aside, name):
-                    self._exists(name)
-                    self.delete([aside])
-            folders = {str(folder) for _, name in self._staged for folder in PurePosixPath(name).parents}
-            self._staged.clear()
-            self._make_durable(folders)
-        existing, self._existing = self._existing, {}
+        self._settle(self._take_whole(0))
+        with self._lock:
+            folders, self._folders = self._folders, set()
+            existing, self._existing = self._existing, {}
+        self._make_durable(folders)
         return existing
 
     def discard(self) -> None:
@@ -212,8 +216,9 @@ class Store:
         Raises:
             StoreFailed: Some may be left.
         """
-        self.delete([aside for aside, _ in self._staged])
+        self.delete(list(self._staged))
         self._staged.clear()
+        self._whole.clear()
 
     def delete(self, names: Sequence[str]) -> None:
         """Remove objects for good; those that are not there are no trouble.
@@ -242,12 +247,46 @@ class Store:
             return False
         return True
 
-    def _aside(self, name: str) -> str:
+    def _get(self, name: str) -> Buffer:
+        if self.local is None:
+            return memoryview(obstore.get(self._objects, name).bytes())
+        if "/../" in f"/{name}/":
+            raise FileNotFoundError(name)
+        return memoryview(_read_file(f"{self.local}/{name}"))
+
+    def _set_aside(self, what: str, name: str, pieces: Callable[[], Iterable[Buffer]]) -> None:
+        """Write an object of a local folder; it gets its name when it is durable."""
         with self._lock:
             self._number += 1
             aside = f"{STAGING}/{self._session}/{self._number}"
-            self._staged.append((aside, name))
-        return aside
+            self._staged[aside] = name
+        size = self._try(what, lambda: write_file(Path(f"{self.local}/{aside}"), pieces()))
+        with self._lock:
+            self._whole[aside] = name
+            self._waiting += size
+        self._settle(self._take_whole(_MUCH))
+
+    def _take_whole(self, least: int) -> dict[str, str]:
+        """What was put aside and nobody makes durable yet, if it is at least so many bytes."""
+        with self._lock:
+            if self._waiting < least:
+                return {}
+            self._waiting = 0
+            whole, self._whole = self._whole, {}
+            return whole
+
+    def _settle(self, whole: dict[str, str]) -> None:
+        """Make durable what was put aside, then give it its names."""
+        if not whole:
+            return
+        self._make_durable(set(whole))
+        for aside, name in whole.items():
+            if not self._name(aside, name):
+                self._exists(name)
+                self.delete([aside])
+            with self._lock:
+                del self._staged[aside]
+                self._folders.update(map(str, PurePosixPath(name).parents))
 
     def _name(self, aside: str, name: str) -> bool:
         try:
@@ -265,6 +304,8 @@ class Store:
 
     def _make_durable(self, names: set[str]) -> None:
         """Bring files or folders to the disk: few by themselves, many by asking for the whole file system at once."""
+        if not names:
+            return
         few = len(names) <= _FEW
         for name in sorted(names) if few else ["."]:
             fd = os.open(f"{self.local}/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -375,19 +416,35 @@ def _remote(text: str, session: str, timeout_s: int) -> Store:
     return Store(url, objects, None, session=session, timeout_s=timeout_s)
 
 
-def write_file(path: Path, pieces: Iterable[Buffer]) -> None:
+def write_file(path: Path, pieces: Iterable[Buffer]) -> int:
     """Write a new file that nobody looks for yet. Not by obstore, whose own temporary file would stay unseen if we were killed.
+
+    Returns:
+        Bytes that were written.
 
     Raises:
         OSError: It exists, or cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        fd = os.open(path, _NEW, 0o666)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, _NEW, 0o666)
+    size = 0
     with os.fdopen(fd, "wb", buffering=0) as file:
         for piece in pieces:
             left = memoryview(piece)
+            size += len(left)
             while left:
                 left = left[file.write(left) :]
+    return size
+
+
+def _read_file(path: str) -> bytes:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise FileNotFoundError(path)
+        return file.readall()
 
 
 def _syncfs(fd: int) -> None:

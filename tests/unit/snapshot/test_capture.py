@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from go_cache_safeguard.snapshot.capture import IN_MEMORY, Found, Reader, find, walk
+from go_cache_safeguard.snapshot.capture import IN_MEMORY, Found, Reader, find, look_of, survey, walk
 from go_cache_safeguard.snapshot.manifest import Entry, Kind, Skipped, order
 from go_cache_safeguard.tree.root import Root, open_root
 from otherusers import NOBODY
@@ -70,6 +70,29 @@ def test_directories_and_files_that_share_a_beginning_stand_in_the_order_of_whol
         names, _ = seen(opened, Kind.MODULE)
     assert names == sorted(names, key=order)
     assert len(names) == 6
+
+
+def test_a_survey_gives_the_same_files_and_none_of_what_looks_as_it_did(root: Root) -> None:
+    before = dict(survey(root, Kind.BUILD, {}, skipped=skip))
+    assert [found.name for files in before.values() for found in files or ()] == seen(root)[0]
+    looks = {
+        name: look_of([(found.name.partition("/")[2], os.lstat(root.path / found.name)) for found in files or ()])
+        for name, files in before.items()
+    }
+    assert [name for name, files in survey(root, Kind.BUILD, looks, skipped=skip) if files] == [
+        name for name, files in before.items() if any(found.name.count("/") > 1 for found in files or ())
+    ]
+    chosen = next(name for name, files in before.items() if len(files or ()) > 1)
+    victim = root.path / (before[chosen] or [])[0].name
+    victim.chmod(0o600)
+    after = dict(survey(root, Kind.BUILD, looks, skipped=skip))
+    assert [found.mode for found in after[chosen] or () if found.name.endswith(victim.name)] == [0o600]
+    victim.unlink()
+    assert len(dict(survey(root, Kind.BUILD, looks, skipped=skip))[chosen] or ()) == len(before[chosen] or ()) - 1
+
+
+def skip(one: Skipped) -> None:
+    pytest.fail(one.name)
 
 
 def test_what_is_read_is_what_is_there_with_time_and_mode(root: Root) -> None:

@@ -75,6 +75,7 @@ def test_what_a_dead_process_left_is_taken_over(tmp_path: Path, left: bytes) -> 
     if not left:
         (tmp_path / "a.tar.partial").write_bytes(b"")
     (tmp_path / "a.tar.sha256").write_text("an older and longer list")
+    (tmp_path / "a.tar.manifest.sig").write_text("of something that is not here any more")
     write(tmp_path / "a.tar")
     assert names(tmp_path) == ["a.tar", "a.tar.sha256"]
     assert (tmp_path / "a.tar").read_bytes() == b"data"

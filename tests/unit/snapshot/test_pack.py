@@ -32,12 +32,13 @@ def packed(
     target: Path,
     *,
     compress: bool = False,
+    digest: bool = False,
     stop: Callable[[], bool] = lambda: False,
     then: Callable[[], None] = lambda: None,
 ) -> Packed:
     found = listed(root)
     then()
-    with target.open("wb") as file:
+    with target.open("w+b") as file:
         return pack(
             file.fileno(),
             root,
@@ -45,6 +46,7 @@ def packed(
             found,
             [],
             compress=compress,
+            digest=digest,
             scratch=target.parent,
             progress=lambda _files, _size: None,
             stop=stop,
@@ -53,10 +55,12 @@ def packed(
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_an_archive_holds_the_cache_and_its_hash_is_told(root: Root, tmp_path: Path, *, compress: bool) -> None:
-    made = packed(root, tmp_path / "a", compress=compress)
+    made = packed(root, tmp_path / "a", compress=compress, digest=True)
     assert read_all(tmp_path / "a") == {one.name: (root.path / one.name).read_bytes() for one in listed(root)}
     said = subprocess.run(["sha256sum", tmp_path / "a"], check=True, capture_output=True, text=True).stdout
+    assert made.sha256 is not None
     assert said.startswith(made.sha256)
+    assert packed(root, tmp_path / "b", compress=compress).sha256 is None
     assert made.size == (tmp_path / "a").stat().st_size
 
 
@@ -92,6 +96,26 @@ def test_what_goes_or_grows_between_the_walk_and_the_reading_is_said_or_read_as_
     assert contents[names[1]] == b"longer " * 1000
     assert contents[names[2]] == b""
     assert [tuple(one) for one in made.manifest.skipped] == [(names[0], "it was removed while the snapshot was made")]
+
+
+@pytest.mark.parametrize("size", [0, 9_000, 40_000])
+@pytest.mark.parametrize("victim", [0, 4, 11])
+def test_a_file_that_changes_after_it_was_listed_moves_all_that_comes_after_it(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: int, size: int
+) -> None:
+    monkeypatch.setattr("go_cache_safeguard.snapshot.pack._ENOUGH", 4096)
+    monkeypatch.setattr("go_cache_safeguard.snapshot.pack._SEND", 8192)
+    for number in range(12):
+        (root.path / f"01/01{number:062x}-d").write_bytes(os.urandom(1000 * number))
+    chosen = root.path / f"01/01{victim:062x}-d"
+    made = packed(root, tmp_path / "a", digest=True, then=lambda: void(chosen.write_bytes(b"x" * size)))
+    assert read_all(tmp_path / "a") == {one.name: (root.path / one.name).read_bytes() for one in listed(root)}
+    assert made == packed(root, tmp_path / "b", digest=True)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def void(_result: object) -> None:
+    """Forget what something returned."""
 
 
 def test_a_question_to_stop_is_heard_between_two_files(root: Root, tmp_path: Path) -> None:
