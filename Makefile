@@ -12,7 +12,7 @@ CODE := $(wildcard src tests benchmarks make)
 SERVERS := $(patsubst %,.toolchains/%/.made,redis-6.2 valkey-9.1)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard requirements/*.in))
 
-.PHONY: help run setup test check bench capture commands lock docs clean
+.PHONY: help run setup test check bench fuzz capture commands lock docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -21,7 +21,8 @@ run: .venv/.runtime ## look at this machine's Go build cache; changes nothing
 	@MAKE='$(MAKE)' sh make/run.sh
 
 setup: .venv/.dev $(TOOLCHAINS) $(SERVERS) ## all that the tests need
-	@sh make/packages.sh strace git redis-check-rdb=redis-tools
+	@sh make/packages.sh strace git redis-check-rdb=redis-tools systemd-analyze=systemd cc=gcc python3-config=python3-dev \
+	    promtool=prometheus prometheus-alertmanager
 
 test: setup ## all tests; takes some minutes
 	$(BIN)/pytest -q -n 2 --dist worksteal
@@ -34,8 +35,11 @@ check: .venv/.dev ## linters, types, layers, docs
 	$(BIN)/pytest -q tests/architecture tests/docs
 
 bench: setup ## the measurements that the docs quote
-	@sh make/packages.sh restic hyperfine borg=borgbackup
-	$(BIN)/python benchmarks/run.py
+	@sh make/packages.sh restic hyperfine borg=borgbackup redis-benchmark=redis-tools haproxy nutcracker
+	PYTHONPATH=tests $(BIN)/python benchmarks/run.py
+
+fuzz: setup ## compare the compiled scanner of requests with its twin and the reader, memory checked
+	PYTHONPATH=tests $(BIN)/python make/fuzz_scan.py
 
 commands: setup ## ask the servers at hand for their commands again
 	PYTHONPATH=tests $(BIN)/python make/redis_commands.py
@@ -56,12 +60,13 @@ lock: .venv/.made ## pin the newest versions that requirements/*.in allow
 clean: ## remove what these targets made
 	rm -rf -- .venv .toolchains .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build
 	find src tests -type d -name __pycache__ -prune -exec rm -rf -- {} +
+	find src -type f -name '*.so' -exec rm -f -- {} +
 
 .venv/.made:
 	sh make/venv.sh
 	@touch $@
 
-.venv/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml | .venv/.made
+.venv/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml $(wildcard src/*/*/*.c) | .venv/.made
 	$(PIP) install --quiet --require-hashes -r requirements/runtime.txt -r requirements/build.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

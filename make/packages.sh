@@ -1,4 +1,5 @@
 # Install the named programs if they are missing: `program`, or `program=package` where the names differ. Called by the Makefile.
+# No service of theirs is started, neither now nor with the next start of the machine.
 set -eu
 
 missing=""
@@ -19,6 +20,21 @@ else
     exit 1
 fi
 echo "installing:$missing"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    # Debian's packages ask this file before they start anything; 101 means no.
+    trap '$as rm -f -- "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' | $as tee "$policy" >/dev/null
+    $as chmod 755 "$policy"
+fi
 # The words of $as and $missing are meant to be split.
 $as apt-get update -qq </dev/null || echo "apt-get update failed; trying with the lists that are here" >&2
 $as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null
+if command -v systemctl >/dev/null; then
+    for package in $missing; do
+        if dpkg -L "$package" | grep -q "/$package\.service$"; then
+            $as systemctl disable --quiet "$package.service" </dev/null || echo "$package.service may start with the machine" >&2
+        fi
+    done
+fi

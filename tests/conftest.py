@@ -1,8 +1,11 @@
 """Fixtures for tests that need a real Go toolchain and a real cache."""
 
+import gc
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,16 @@ from gocaches import OWN, PINNED, GoCache, Toolchain, copy_cache, find_toolchain
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs like this, and children inherit it: Ctrl-C would then reach no test and no program of ours.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leave_no_child() -> Iterator[None]:
+    """The helper that Python starts beside spawned processes lives as long as we; other tests want to have no child."""
+    yield
+    tracker: Any = resource_tracker
+    if tracker._resource_tracker._pid is not None:
+        gc.collect()
+        tracker._resource_tracker._stop()
 
 
 @pytest.fixture(scope="session", params=[*PINNED, OWN])

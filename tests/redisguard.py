@@ -1,11 +1,14 @@
 """The guard of one real server, inside of a test: plan, decide, remove, undo, as the command line would."""
 
+import os
+import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from go_cache_safeguard.core.plan import Plan
 from go_cache_safeguard.core.receipt import Receipt
@@ -51,7 +54,7 @@ class Guard:
         session = self.session(**more)
         with connect(session, address_of(session, self.url)) as server:
             found = survey(session, server, wanted)
-        return found, judge(session, found)
+        return found, judge(session, found.facts)
 
     def remove(self, wanted: Wanted, **more: str) -> Receipt:
         found, verdicts = self.look(wanted, **more)
@@ -144,3 +147,29 @@ def _relay(near: socket.socket, path: str, word: bytes) -> None:
                     return
                 hit |= source is near and word in data
                 sink.sendall(data)
+
+
+def killed_at(act: Callable[[], object], kind: type, name: str, number: int, *, after: bool) -> bool:
+    """Do it in a child that is killed at its n-th call, before or after. Returns whether it was."""
+    child = os.fork()
+    if child:
+        status = os.waitpid(child, 0)[1]
+        assert status in {0, signal.SIGKILL}, "it failed instead"
+        return status == signal.SIGKILL
+    try:
+        real, calls = getattr(kind, name), [0]
+
+        def call(*args: Any, **named: Any) -> Any:
+            calls[0] += 1
+            if calls[0] == number and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = real(*args, **named)
+            if calls[0] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        setattr(kind, name, call)
+        act()
+    except BaseException:  # noqa: BLE001 - nothing may return into the tests of the parent
+        os._exit(1)
+    os._exit(0)

@@ -169,7 +169,12 @@ def _await(path: str, child: "subprocess.Popen[bytes]", log: Path) -> None:
         except OSError:
             time.sleep(0.01)
             continue
-        client("PING")
-        client.close()
+        try:
+            client("PING")
+        except ServerError:
+            time.sleep(0.01)  # it still reads what it had written
+            continue
+        finally:
+            client.close()
         return
     raise AssertionError(f"the server did not start: {log.read_text('utf-8', 'replace')}")

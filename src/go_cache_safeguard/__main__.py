@@ -5,13 +5,18 @@ Called by: the console script and the interpreter.
 Never:     holds logic.
 """
 
+import gc
 import sys
 
 from go_cache_safeguard.cli.app import run
 
+_GARBAGE = 50_000
+"""New objects after which cycles are looked for: most commands end before it would pay."""
+
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    gc.set_threshold(_GARBAGE)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -66,7 +66,7 @@ def tracked_files() -> Iterator[Path]:
     waiting = [ROOT]
     while waiting:
         for path in sorted(waiting.pop().iterdir()):
-            if path.name in ignored or path.match("*.egg-info"):
+            if any(map(path.match, ignored)):
                 continue
             if path.is_dir() and not path.is_symlink():
                 waiting.append(path)

@@ -8,8 +8,11 @@ from architecture.house import MODULES, PACKAGE, Module, calls
 
 DOOR = "snapshot/quarantine.py"
 ELSEWHERE = {
+    ("flows/redis_hitrate.py", "replace"): "its own small file of what is known of a server, as a whole",
+    ("flows/redis_sockets.py", "unlink"): "a Unix socket at which nobody listens, in the place of ours",
     ("journal/store.py", "replace"): "its own head file, as a whole",
     ("journal/store.py", "ftruncate"): "the new head file that it has just opened",
+    ("journal/sealer.py", "ftruncate"): "what a crash or a full disk left of the last line of our own checkpoints",
     ("redis/trashfile.py", "unlink"): "captured values of an operation of ours, when they are purged",
     ("redis/trashfile.py", "ftruncate"): "what a crash left of the last frame of our own file",
     ("snapshot/outfile.py", "unlink"): "what it wrote itself and could not complete",

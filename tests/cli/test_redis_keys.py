@@ -16,7 +16,7 @@ import pytest
 from redisservers import Client, running
 
 COMMAND = (sys.executable, "-m", "go_cache_safeguard")
-_ALLOWED = ("redis.on_no_history=warn", "redis.max_share=100%", "policy.hold_share=100%")
+_ALLOWED = ("redis.max_share=100%", "policy.hold_share=100%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def test_check_shows_what_would_go_and_its_exit_code_says_what_the_checks_said(l
     assert "\x1b[31m" not in shown
     assert "BLOCK   redis-names" in shown
     assert line.client("DBSIZE") == 21
-    line.run("redis", "check", "user:1:name", code=13)
+    line.run("redis", "check", "user:1:name", *_set("redis.on_no_history=unknown"), code=13)
     line.run("redis", "check", "user:1:name", *_set(*_ALLOWED))
 
 
@@ -99,7 +99,9 @@ def test_a_removal_goes_through_and_comes_back(line: Line) -> None:
 
 
 def test_a_dry_run_decides_and_touches_nothing(line: Line) -> None:
-    told = line.json("redis", "unlink", "--match", "user:1:*", "--dry-run", "--max-keys", "5")
+    told = line.json(
+        "redis", "unlink", "--match", "user:1:*", "--dry-run", "--max-keys", "5", *_set("redis.on_no_history=unknown")
+    )
     assert (told["decision"], told["plan"]["keys"], told["plan"]["expiry"]) == ("hold", 1, {"end within 1d": 1})
     short = line.json("redis", "del", "user:1:name", "--block-ttl-threshold", "2d", "--dry-run", *_set(*_ALLOWED))
     assert next(one for one in short["verdicts"] if one["check"] == "redis-ttl")["outcome"] == "BLOCK"
@@ -185,3 +187,27 @@ def test_what_cannot_be_understood_removes_nothing(line: Line) -> None:
     line.run("redis", "check", "x", "--url", "unix:///nonexistent", code=36)
     assert line.run("redis", "del", "--escaped", "nothing\\x0a").stdout == "no such key is there; nothing to do\n"
     assert line.client("DBSIZE") == 21
+
+
+def test_a_trash_elsewhere_is_named_and_one_that_cannot_be_reached_lets_nothing_go(line: Line, tmp_path: Path) -> None:
+    line.client("SET", "user:1", "v")
+    elsewhere = tmp_path / "elsewhere"
+    allowed = _set(*_ALLOWED)
+    line.run("redis", "del", "user:2:name", *allowed)
+    assert "kept in" not in line.run("redis", "trash", "list").stdout
+    gone = line.json("redis", "del", "user:1", *allowed, "--set", f"redis.trash={elsewhere}")
+    assert list(elsewhere.glob("*.values"))
+    assert "kept in" in line.run("redis", "trash", "list").stdout
+    _, listed = line.json("redis", "trash", "list")["operations"]
+    assert (listed["op"], listed["place"]) == (gone["op"], str(elsewhere))
+    line.run("redis", "undo", gone["op"])
+    assert line.client("GET", "user:1") == b"v"
+    away = f"redis.trash=unix://{tmp_path}/nobody"
+    failed = line.run("redis", "del", "user:1", *allowed, "--set", away, "--set", "policy.on_unknown=allow", code=23)
+    assert "nothing was removed" in failed.stderr
+    assert "hint:" in failed.stderr
+    held = line.run("redis", "del", "user:1", *allowed, "--set", away, code=11)
+    assert "no copy can be made" in held.stderr + held.stdout
+    wrong = line.run("redis", "del", "user:1", "--set", "redis.trash=http://h/", code=35)
+    assert "redis.trash" in wrong.stderr
+    assert line.client("GET", "user:1") == b"v"

@@ -211,7 +211,7 @@ def main(act: str, call: str, directory: Path) -> int:
         if run(lambda: look(act, base)):  # noqa: B023 - likewise
             os.write(2, f"after death {k}\n".encode())
             return 1
-        shutil.rmtree(base)
+        run(lambda: shutil.rmtree(base))  # noqa: B023 - likewise; apart, because the calls of this process are counted, too
     return 1
 
 

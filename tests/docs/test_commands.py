@@ -10,7 +10,7 @@ import typer
 from typer.main import get_command
 
 from docs.generate import ROOT
-from go_cache_safeguard.cli.app import app
+from go_cache_safeguard.cli.app import commands
 
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -35,7 +35,7 @@ def understand(command: str) -> None:
     """
     words = shlex.split(re.sub(r"\{[^{}]*\}", "X", command), comments=True)[1:]
     words = words[: next((at for at, word in enumerate(words) if word in {"|", ">", "&&", ";", "2>"}), len(words))]
-    group = get_command(app)
+    group = get_command(commands())
     try:
         context = group.make_context("go-cache-safeguard", words)
         while hasattr(group, "resolve_command"):

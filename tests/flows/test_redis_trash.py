@@ -16,7 +16,8 @@ from go_cache_safeguard.flows.redis_removal import BATCH_BYTES, batches, is_same
 from go_cache_safeguard.redis.client import Looked
 from go_cache_safeguard.redis.keyname import place_name
 from go_cache_safeguard.redis.trash import Captured, Frame, Header
-from go_cache_safeguard.redis.trashfile import TrashLocked, TrashUnusable, kept, open_trash, throw_away
+from go_cache_safeguard.redis.trashfile import kept, open_trash, throw_away
+from go_cache_safeguard.redis.trashlog import TrashLocked, TrashUnusable
 
 OP = "op_0123456789abcdef"
 HEADER = Header(OP, "redis://h:6379", "a" * 40, "b" * 64)

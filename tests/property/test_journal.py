@@ -11,6 +11,7 @@ from go_cache_safeguard.core.lifecycle import TRANSITIONS, State
 from go_cache_safeguard.core.operation import operation_id
 from go_cache_safeguard.journal.chain import Head, Row, head_bytes, parse_head, verify_chain
 from go_cache_safeguard.journal.record import NO_PREV, Record, leaf_hash, parse_record, record_bytes
+from go_cache_safeguard.journal.sweep import Run, join, sweep
 
 OPS = [operation_id(at, at) for at in range(3)]
 BYTE = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, exclude_categories=())  # of a path that is not UTF-8
@@ -145,3 +146,50 @@ def test_no_journal_goes_on_as_another(rows: list[Row], others: list[Row]) -> No
 @given(st.lists(st.builds(Row, st.integers(), TEXT | st.none(), st.binary(), st.binary()), min_size=1))
 def test_rubbish_is_breaks_and_no_exception(rows: list[Row]) -> None:
     assert len(verify_chain(rows)) >= len(rows)
+
+
+@given(journals(), st.data())
+def test_the_quick_look_never_says_more_than_the_slow_one(rows: list[Row], data: st.DataObject) -> None:
+    head, cut = head_of(rows), data.draw(st.integers(1, len(rows)))
+    assert joined([rows[:cut], rows[cut:]], head) is not None
+    at = data.draw(st.integers(0, len(rows) - 1))
+    row, column = rows[at], data.draw(st.sampled_from(["body", "hash", "both", "gone", "twice", "moved"]))
+    changed = list(rows)
+    if column in {"body", "both"}:
+        bit = data.draw(st.integers(0, len(row.body) * 8 - 1))
+        new = bytearray(row.body)
+        new[bit // 8] ^= 1 << bit % 8
+        changed[at] = row._replace(body=bytes(new), hash=leaf_hash(bytes(new)) if column == "both" else row.hash)
+    elif column == "hash":
+        changed[at] = row._replace(hash=bytes(32))
+    elif column == "gone":
+        del changed[at]
+    else:
+        changed.insert(data.draw(st.integers(0, len(rows))), row)
+    for parts in ([changed], [changed[:cut], changed[cut:]]):
+        assert joined(parts, head) is None or verify_chain(changed, head) == []
+
+
+@given(records())
+def test_the_quick_look_takes_no_record_that_the_slow_one_does_not(record: Record) -> None:
+    body = record_bytes(replace(record, seq=1))
+    row = Row(1, record.op, body, leaf_hash(body))
+    run = sweep([row])
+    assert run is None or (run.log, run.first, run.prev) == (record.log, 1, record.prev)
+    assert run is not None or any(
+        not it.isprintable() or not it.isascii() or set(it) & set('"\\') for it in _names(record)
+    )
+
+
+@given(st.lists(st.builds(Row, st.integers(), TEXT | st.none(), st.binary(), st.binary()), min_size=1))
+def test_rubbish_is_not_taken_and_is_no_exception(rows: list[Row]) -> None:
+    assert sweep(rows) is None
+
+
+def joined(parts: list[list[Row]], head: Head) -> Run | None:
+    runs = [sweep(part) for part in parts if part]
+    return None if None in runs else join([run for run in runs if run], head)
+
+
+def _names(record: Record) -> tuple[str, ...]:
+    return record.actor, record.boot, record.host, record.version

@@ -26,8 +26,9 @@ from go_cache_safeguard.journal.store import Journal
 from go_cache_safeguard.redis.client import Server as Link
 from go_cache_safeguard.redis.client import ServerUnreachable
 from go_cache_safeguard.redis.keyname import text_of
-from go_cache_safeguard.redis.trashfile import TrashFile, TrashLocked, TrashUnusable, open_trash
-from redisguard import Guard, dropping, everything
+from go_cache_safeguard.redis.trashfile import TrashFile, open_trash
+from go_cache_safeguard.redis.trashlog import TrashLocked, TrashUnusable
+from redisguard import Guard, dropping, everything, killed_at
 from rediskeys import build, pipeline
 from redisservers import Client, Server, running
 
@@ -531,32 +532,6 @@ _POINTS: list[tuple[type, str]] = [
 ]
 
 
-def _killed(act: Callable[[], object], kind: type, name: str, number: int, *, after: bool) -> bool:
-    """Do it in a child that is killed at its n-th call, before or after. Returns whether it was."""
-    child = os.fork()
-    if child:
-        status = os.waitpid(child, 0)[1]
-        assert status in {0, signal.SIGKILL}, "it failed instead"
-        return status == signal.SIGKILL
-    try:
-        real, calls = getattr(kind, name), [0]
-
-        def call(*args: Any, **named: Any) -> Any:
-            calls[0] += 1
-            if calls[0] == number and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            answer = real(*args, **named)
-            if calls[0] == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return answer
-
-        setattr(kind, name, call)
-        act()
-    except BaseException:  # noqa: BLE001 - nothing may return into the tests of the parent
-        os._exit(1)
-    os._exit(0)
-
-
 def _recovered(session: Session) -> list[str]:
     return [one.problem for one in recover(session, None, wait_s=0) if one.problem]
 
@@ -585,14 +560,14 @@ def test_killed_anywhere_nothing_is_lost(
         _fill(client, 7)
         before = everything(client)
         for number in range(1, 40):
-            killed = _killed(remove, kind, name, number, after=after)
+            killed = killed_at(remove, kind, name, number, after=after)
             _settled(guard)
             assert everything(client) == before, (number, guard.state_of(guard.last()))
             if not killed:
                 break
         for number in range(1, 40):
             remove()
-            killed = _killed(lambda: undo(guard.session(), guard.last()), kind, name, number, after=after)
+            killed = killed_at(lambda: undo(guard.session(), guard.last()), kind, name, number, after=after)
             _settled(guard)
             assert everything(client) == before, (number, guard.state_of(guard.last()))
             if not killed:

@@ -2,16 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from http.client import HTTPConnection
-from itertools import count
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
-from sys import executable
 
 import pytest
 
-from flakyproxy import Fault, Flaky, flaky_proxy
+from flakyproxy import Fault
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.core.verdict import Outcome
 from go_cache_safeguard.flows import repository, repository_prune
@@ -20,59 +15,20 @@ from go_cache_safeguard.flows.snapshot import Subject
 from go_cache_safeguard.snapshot.keep import Rules
 from go_cache_safeguard.snapshot.store import StoreFailed
 from repositories import contents_of, files_of, make_cache, put, require_whole, session_at
-
-_SERVER = (
-    "from moto.server import ThreadedMotoServer\n"
-    "import sys\n"
-    "server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)\n"
-    "server.start()\n"
-    "print(server.get_host_and_port()[1], flush=True)\n"
-    "sys.stdin.read()\n"
-)
+from s3servers import Remote, bucket_at, s3_server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A real S3 server in a process of its own, `host:port`; it ends with its input."""
-    process = Popen([executable, "-c", _SERVER], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    yield f"127.0.0.1:{process.stdout.readline().strip()}"
-    process.stdin.close()
-    process.stdout.close()
-    assert process.wait(20) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """A bucket behind a proxy.
-
-    Attributes:
-        place: As a person types it.
-        flaky: The proxy.
-    """
-
-    place: str
-    flaky: Flaky
-
-
-_NUMBERS = count()
+    """A real S3 server in a process of its own, `host:port`."""
+    with s3_server() as host:
+        yield host
 
 
 @pytest.fixture
 def remote(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
-    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "AZURE_"))]:
-        monkeypatch.delenv(name)
-    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "hush-hush"}.items():
-        monkeypatch.setenv(name, value)
-    bucket = f"bucket{next(_NUMBERS)}"
-    with flaky_proxy(server) as flaky:
-        connection = HTTPConnection(f"127.0.0.1:{flaky.port}")
-        connection.request("PUT", f"/{bucket}")
-        assert connection.getresponse().status == 200
-        connection.close()
-        flaky.seen.clear()
-        yield Remote(f"s3://{bucket}/some/prefix?endpoint={flaky.endpoint}&region=us-east-1", flaky)
+    with bucket_at(server, monkeypatch) as found:
+        yield found
 
 
 @pytest.fixture

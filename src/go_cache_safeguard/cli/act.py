@@ -174,7 +174,10 @@ def clean(
     kind: KindOption = None,
     orphans: Orphans = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Check, plan and decide; touch nothing.")] = False,
-    confirm: Annotated[bool, typer.Option("--confirm", help="Ask at the terminal even when policy allows it.")] = False,
+    confirm: options.Confirm = False,
+    confirm_hook: options.ConfirmHook = None,
+    confirm_wait: options.ConfirmWait = None,
+    token_file: options.TokenFile = None,
     checks: Checks = None,
     wait: Wait = None,
     proof: ProofOption = None,
@@ -206,7 +209,8 @@ def clean(
         kind=kind,
         orphans=orphans,
     )
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    given = [*(settings or []), *options.of_hook(confirm_hook, confirm_wait)]
+    session = options.session(settings=given, state_dir=state_dir, quiet=quiet, json=json)
     manner = replace(
         _manner(session, wait, proof, prove), snapshotter=_copying(session, sign, snapshot_file, repository=snapshot)
     )
@@ -214,9 +218,12 @@ def clean(
         refuse_taken(receipt)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
     if what is not None and is_operation_id(what):
+        options.approve_first(session, what, token_file)
         done = resume(session, what, manner, account=receipt)
         tell_receipt(screen, done, copy=_copy_of(session, done.op))
         return
+    if token_file is not None:
+        raise UsageFailure("--token-file goes with the id of a held operation", not_done="nothing was removed")
     made = _planned(session, what, wanted, gocache)
     run = _checking(session, Path(made.target), checks, proving=bool(prove))
 
@@ -227,6 +234,7 @@ def clean(
         _tell_nothing(screen, made)
         return
     asking = None if json or not sys.stdin.isatty() else _asking(screen)
+    options.somebody_to_ask(session, confirm=confirm, terminal=asking is not None)
     done = run_clean(session, made, run, manner, asking, always_ask=confirm, account=receipt)
     tell_receipt(screen, done, copy=_copy_of(session, done.op))
 

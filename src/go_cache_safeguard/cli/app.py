@@ -6,7 +6,7 @@ Never:     decides anything about a cache. One of the two places with a broad `e
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -14,35 +14,10 @@ import typer
 from typer.exceptions import TyperException
 
 from go_cache_safeguard import __version__
-from go_cache_safeguard.cli import (
-    act,
-    audit,
-    config_show,
-    doctor,
-    look,
-    mod,
-    operations,
-    redis,
-    restore,
-    rollback,
-    snapshot,
-    stale,
-    verify,
-)
 from go_cache_safeguard.core.errors import ExitCode, Failure
 
 _EPILOG = (
     "Exit codes: 0 done, 1 bug, 2 usage, 10-19 the guard said no, 20-29 acting failed, 30-39 tools and environment."
-)
-
-app = typer.Typer(
-    name="go-cache-safeguard",
-    help="Prove, plan, clean and undo: the tool to reach for before anything deletes a cache.",
-    epilog=_EPILOG,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -52,7 +27,6 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     *,
     version: Annotated[
@@ -62,19 +36,116 @@ def _root(
     """Prove, plan, clean and undo: the tool to reach for before anything deletes a cache."""
 
 
-look.register(app)
-act.register(app)
-doctor.register(app)
-verify.register(app)
-stale.register(app)
-app.add_typer(mod.app, name="mod")
-app.add_typer(redis.app, name="redis")
-app.add_typer(operations.app, name="ops")
-app.command()(rollback.rollback)
-snapshot.app.command()(restore.restore)
-app.add_typer(snapshot.app, name="snapshot")
-app.add_typer(audit.app, name="audit")
-app.add_typer(config_show.app, name="config")
+def _look(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import look
+
+    look.register(app)
+
+
+def _act(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import act
+
+    act.register(app)
+
+
+def _doctor(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import doctor
+
+    doctor.register(app)
+
+
+def _verify(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import verify
+
+    verify.register(app)
+
+
+def _stale(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import stale
+
+    stale.register(app)
+
+
+def _mod(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import mod
+
+    app.add_typer(mod.app, name="mod")
+
+
+def _redis(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import redis
+
+    app.add_typer(redis.app, name="redis")
+
+
+def _ops(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import operations
+
+    app.add_typer(operations.app, name="ops")
+
+
+def _rollback(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import rollback
+
+    app.command()(rollback.rollback)
+
+
+def _snapshot(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import snapshot
+
+    app.add_typer(snapshot.app, name="snapshot")
+
+
+def _audit(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import audit
+
+    app.add_typer(audit.app, name="audit")
+
+
+def _config(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import config_show
+
+    app.add_typer(config_show.app, name="config")
+
+
+_PARTS: Mapping[Callable[[typer.Typer], None], tuple[str, ...]] = {
+    _look: ("status", "check", "fsck"),
+    _act: ("plan", "clean", "undo", "recover", "purge"),
+    _doctor: ("doctor",),
+    _verify: ("verify",),
+    _stale: ("stale",),
+    _mod: ("mod",),
+    _redis: ("redis",),
+    _ops: ("ops",),
+    _rollback: ("rollback",),
+    _snapshot: ("snapshot",),
+    _audit: ("audit",),
+    _config: ("config",),
+}
+"""What adds which commands, in the order of the help."""
+
+
+def commands(first: str = "") -> typer.Typer:
+    """The command line.
+
+    Args:
+        first: The first word of it. If that is a command, only that one is loaded, because loading all of them takes longer than
+            many of them run; otherwise all are there, for help and for completion.
+    """
+    app = typer.Typer(
+        name="go-cache-safeguard",
+        help="Prove, plan, clean and undo: the tool to reach for before anything deletes a cache.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    named = [add for add, names in _PARTS.items() if first in names]
+    for add in named or _PARTS:
+        add(app)
+    return app
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -90,6 +161,7 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a path need not be UTF-8
     try:
+        app = commands(arguments[0] if arguments else "")
         code = app(args=list(arguments), prog_name="go-cache-safeguard", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.DONE
     except Failure as failure:

@@ -133,6 +133,8 @@ def fsck(
     ] = True,
     repair: Annotated[bool, typer.Option("--repair", help="Evict what is damaged, through quarantine.")] = False,
     gocache: options.GoCache = None,
+    confirm_hook: options.ConfirmHook = None,
+    confirm_wait: options.ConfirmWait = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
@@ -148,7 +150,12 @@ def fsck(
     from go_cache_safeguard.flows.inspect import fsck as run_fsck
     from go_cache_safeguard.gocache.disk import Level
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = options.session(
+        settings=[*(settings or []), *options.of_hook(confirm_hook, confirm_wait)],
+        state_dir=state_dir,
+        quiet=quiet,
+        json=json,
+    )
     path = _existing(session, gocache)
     effort = Effort(Level.ALL if everything else Level.CHANGED, options.share(sample, "--sample"))
     inspection = run_fsck(session, path, effort)

@@ -64,6 +64,8 @@ def verify(
         bool, typer.Option("--repair", help="Move what is damaged to quarantine, and say how it comes back.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: only show what would go.")] = False,
+    confirm_hook: options.ConfirmHook = None,
+    confirm_wait: options.ConfirmWait = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
@@ -87,7 +89,12 @@ def verify(
         )
     if dry_run and not repair:
         raise UsageFailure("--dry-run needs --repair", hint="without --repair nothing is ever changed")
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = options.session(
+        settings=[*(settings or []), *options.of_hook(confirm_hook, confirm_wait)],
+        state_dir=state_dir,
+        quiet=quiet,
+        json=json,
+    )
     place = None if modcache is None else session.cwd / modcache
     report = (
         verify_cache(session, against or None, place, everything=everything, go=bool(go))

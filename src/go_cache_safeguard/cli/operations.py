@@ -117,9 +117,7 @@ def approve(
             operation = journal.operation(op)
             typed = ask_digest(str(operation.data.get("digest", "")), int(operation.data.get("bytes", 0)), op)
             approved = approve_by_digest(session, journal, op, typed)
-    on_server = approved.data.get("kind") == "redis"
-    by = f"`go-cache-safeguard redis resume {op}`" if on_server else f"`go-cache-safeguard clean {op}`"
-    typer.echo(f"{approved.id} is {approved.state}; {by} executes it")
+    typer.echo(f"{approved.id} is {approved.state}; {_executor(approved)} executes it")
 
 
 @app.command()
@@ -188,6 +186,17 @@ def as_value(operation: "Operation") -> dict[str, Any]:
     }
 
 
+def _executor(operation: "Operation") -> str:
+    """Who or what does what was approved."""
+    manner = operation.data.get("manner", "")
+    if manner == "retry":
+        return "the client that asks for it again, once,"
+    on_server = operation.data.get("kind") == "redis"
+    op = operation.id
+    by = f"`go-cache-safeguard redis resume {op}`" if on_server else f"`go-cache-safeguard clean {op}`"
+    return f"the guard, or {by}," if manner else by
+
+
 def _row(operation: "Operation") -> tuple[str, ...]:
     from go_cache_safeguard.core.size import format_size
 
@@ -207,11 +216,16 @@ def _show(screen: Any, operation: "Operation") -> None:
     from go_cache_safeguard.core.size import format_size
 
     data = operation.data
+    things = "keys" if data.get("kind") == "redis" else "files"
     screen.line(f"{operation.id}  {operation.state}", "bold")
+    of_rules = data.get("kind") == "redis-access"
     for label, text in (
         ("target", data.get("target", "")),
         ("selectors", " ".join(data.get("selectors", ()))),
-        ("removes", f"{data.get('items', 0):,} files, {format_size(int(data.get('bytes', 0)))}"),
+        ("asked by", f"{data['user']} at {data.get('client', '')}, database {data['db']}" if "call" in data else ""),
+        ("removes", "" if of_rules else f"{data.get('items', 0):,} {things}, {format_size(int(data.get('bytes', 0)))}"),
+        ("changes", f"the rules of {data.get('items', 0):,} users" if of_rules else ""),
+        ("no way back", data.get("final", "")),
         ("plan digest", data.get("digest", "")),
         ("requester", f"{operation.requester}, {operation.at}"),
         ("approver", data.get("approver", "")),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from go_cache_safeguard.core.duration import parse_duration
+from go_cache_safeguard.core.errors import UsageFailure
 from go_cache_safeguard.core.size import Share, parse_size
 
 if TYPE_CHECKING:
@@ -28,6 +29,27 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A setting for this run only; see `config show`. Repeatable."),
+]
+Confirm = Annotated[
+    bool, typer.Option("--confirm", help="Ask a person even when policy allows it: you, here, or whom the hook tells.")
+]
+ConfirmHook = Annotated[
+    str | None,
+    typer.Option(
+        "--confirm-hook",
+        metavar="URL|cli-interactive",
+        help="Who is told of a held operation: a URL that gets a signed message, or you, here. See docs/approvals.md.",
+    ),
+]
+ConfirmWait = Annotated[
+    str | None,
+    typer.Option("--confirm-wait", metavar="TIME", help="With a URL: how long to wait for the approval; default: not."),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file", metavar="FILE", help="Approve with this token first; `-` asks for it, or reads it from stdin."
+    ),
 ]
 AllEntries = Annotated[bool, typer.Option("--all", help="Hash everything again, whatever the index remembers.")]
 Sample = Annotated[
@@ -58,6 +80,46 @@ def session(
     if state_dir is not None:
         arguments["state.dir"] = state_dir
     return open_session(arguments, progress=progress_for(quiet=quiet or json))
+
+
+def of_hook(hook: str | None, wait: str | None) -> list[str]:
+    """`--confirm-hook` and `--confirm-wait` as settings for this run."""
+    pairs = (("approval.hook", hook), ("approval.wait", wait))
+    return [f"{key}={value}" for key, value in pairs if value is not None]
+
+
+def approve_first(session: "Session", op: str, token_file: Path | None) -> None:
+    """Approve an operation with `--token-file`, if it was given.
+
+    Raises:
+        NotApproved: The token does not count.
+    """
+    from go_cache_safeguard.flows.approve import approve_by_token
+
+    if token_file is not None:
+        with session.journal() as journal:
+            approve_by_token(session, journal, op, token_file)
+
+
+def somebody_to_ask(session: "Session", *, confirm: bool, terminal: bool) -> None:
+    """Refuse `--confirm` where nobody can be asked.
+
+    Args:
+        session: With the settings of now.
+        confirm: Whether it was given.
+        terminal: Whether somebody sits at one.
+
+    Raises:
+        UsageFailure: There is neither a terminal nor a hook.
+    """
+    from go_cache_safeguard.flows.hooks import hook_of
+
+    if confirm and not terminal and hook_of(session) is None:
+        raise UsageFailure(
+            "--confirm asks a person, and stdin is not a terminal",
+            not_done="nothing was changed",
+            hint="run it in a terminal without --json, or name a URL with --confirm-hook",
+        )
 
 
 def size(text: str | None, option: str) -> int | Share | None:

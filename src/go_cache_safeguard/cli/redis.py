@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from go_cache_safeguard.cli import options, redis_keys
+from go_cache_safeguard.cli import options, redis_harden, redis_keys, redis_proxy
 from go_cache_safeguard.core.errors import UsageFailure
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def commands(
 
 
 redis_keys.register(app)
+redis_harden.register(app)
+redis_proxy.register(app)
 
 
 def _class(text: str | None) -> "Class | None":

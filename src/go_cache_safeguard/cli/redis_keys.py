@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from go_cache_safeguard.cli import options
+from go_cache_safeguard.cli import options, redis_harden
 from go_cache_safeguard.core.errors import ExitCode, UsageFailure
 from go_cache_safeguard.core.size import format_size
 
@@ -44,7 +44,6 @@ Escaped = Annotated[
     bool, typer.Option("--escaped", help=r"KEY and PATTERN are written as plans write them: \x0a is one byte.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Plan, check and decide; remove nothing.")]
-Confirm_ = Annotated[bool, typer.Option("--confirm", help="Ask at the terminal even when policy allows it.")]
 MaxKeys = Annotated[
     int | None, typer.Option("--max-keys", metavar="N", help="More keys than this are held; 0 for any number.")
 ]
@@ -109,7 +108,9 @@ def del_(
     escaped: Escaped = False,
     url: Url = None,
     dry_run: DryRun = False,
-    confirm: Confirm_ = False,
+    confirm: options.Confirm = False,
+    confirm_hook: options.ConfirmHook = None,
+    confirm_wait: options.ConfirmWait = None,
     max_keys: MaxKeys = None,
     block_ttl_threshold: Threshold = None,
     rate: Rate = None,
@@ -122,7 +123,11 @@ def del_(
 ) -> None:
     """Remove keys: plan, check, hold or go on, capture every value, remove. `redis undo` puts them back."""
     session = _session(
-        settings, state_dir, _given(max_keys, block_ttl_threshold, rate, password_file), quiet=quiet, json=json
+        settings,
+        state_dir,
+        _given(max_keys, block_ttl_threshold, rate, password_file, (confirm_hook, confirm_wait)),
+        quiet=quiet,
+        json=json,
     )
     wanted = _wanted("DEL", keys or [], match or [], escaped=escaped)
     _remove(session, _screen(session, json=json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
@@ -135,7 +140,9 @@ def unlink(
     escaped: Escaped = False,
     url: Url = None,
     dry_run: DryRun = False,
-    confirm: Confirm_ = False,
+    confirm: options.Confirm = False,
+    confirm_hook: options.ConfirmHook = None,
+    confirm_wait: options.ConfirmWait = None,
     max_keys: MaxKeys = None,
     block_ttl_threshold: Threshold = None,
     rate: Rate = None,
@@ -148,7 +155,11 @@ def unlink(
 ) -> None:
     """As `redis del`, under the rules that the site has for UNLINK. Both free the memory in the background."""
     session = _session(
-        settings, state_dir, _given(max_keys, block_ttl_threshold, rate, password_file), quiet=quiet, json=json
+        settings,
+        state_dir,
+        _given(max_keys, block_ttl_threshold, rate, password_file, (confirm_hook, confirm_wait)),
+        quiet=quiet,
+        json=json,
     )
     wanted = _wanted("UNLINK", keys or [], match or [], escaped=escaped)
     _remove(session, _screen(session, json=json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
@@ -160,7 +171,9 @@ def flush(
     everything: Annotated[bool, typer.Option("--all", help="Every database of the server.")] = False,
     url: Url = None,
     dry_run: DryRun = False,
-    confirm: Confirm_ = False,
+    confirm: options.Confirm = False,
+    confirm_hook: options.ConfirmHook = None,
+    confirm_wait: options.ConfirmWait = None,
     max_keys: MaxKeys = None,
     rate: Rate = None,
     password_file: PasswordFile = None,
@@ -175,7 +188,13 @@ def flush(
 
     if db is not None and everything:
         raise UsageFailure("--db and --all exclude each other", not_done="nothing was removed")
-    session = _session(settings, state_dir, _given(max_keys, None, rate, password_file), quiet=quiet, json=json)
+    session = _session(
+        settings,
+        state_dir,
+        _given(max_keys, None, rate, password_file, (confirm_hook, confirm_wait)),
+        quiet=quiet,
+        json=json,
+    )
     wanted = Wanted("FLUSHALL" if everything else "FLUSHDB", everything=True)
     _remove(session, _screen(session, json=json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt, db=db)
 
@@ -183,10 +202,9 @@ def flush(
 def resume(
     op: Op,
     *,
-    token_file: Annotated[
-        Path | None,
-        typer.Option("--token-file", metavar="FILE", help="Approve with this token first; `-` reads it from stdin."),
-    ] = None,
+    token_file: options.TokenFile = None,
+    confirm_hook: options.ConfirmHook = None,
+    confirm_wait: options.ConfirmWait = None,
     rate: Rate = None,
     password_file: PasswordFile = None,
     receipt: ReceiptFile = None,
@@ -197,15 +215,17 @@ def resume(
 ) -> None:
     """Execute an approved operation, or go on with one that was stopped between two batches."""
     from go_cache_safeguard.flows.account import refuse_taken
-    from go_cache_safeguard.flows.approve import approve_by_token
-    from go_cache_safeguard.flows.redis_removal import resume as go_on
+    from go_cache_safeguard.flows.redis_call import resume as go_on
+    from go_cache_safeguard.flows.redis_harden import is_about_rules
 
-    session = _session(settings, state_dir, _given(None, None, rate, password_file), quiet=quiet, json=json)
+    given = _given(None, None, rate, password_file, (confirm_hook, confirm_wait))
+    session = _session(settings, state_dir, given, quiet=quiet, json=json)
     if receipt is not None:
         refuse_taken(receipt)
-    if token_file is not None:
-        with session.journal() as journal:
-            approve_by_token(session, journal, op, token_file)
+    options.approve_first(session, op, token_file)
+    if is_about_rules(session, op):
+        redis_harden.carry_on(session, op, receipt, json=json)
+        return
     _tell_receipt(_screen(session, json=json), go_on(session, op, account=receipt))
 
 
@@ -222,9 +242,13 @@ def undo(
     state_dir: options.StateDir = None,
 ) -> None:
     """Put back every value that an operation took, with its expiry; keys that are there again stay as they are."""
+    from go_cache_safeguard.flows.redis_harden import is_about_rules
     from go_cache_safeguard.flows.redis_undo import undo as put_back
 
     session = _session(settings, state_dir, _given(None, None, None, password_file), quiet=quiet, json=json)
+    if is_about_rules(session, op):
+        redis_harden.put_back(session, op, replace=replace, json=json)
+        return
     _tell_back(_screen(session, json=json), put_back(session, op, replace=replace))
 
 
@@ -251,7 +275,7 @@ def list_(
     if not found:
         screen.line("the trash is empty")
         return
-    now = time.time()
+    now, elsewhere = time.time(), any(one.place for one in found)
     rows = [
         (
             one.op,
@@ -259,10 +283,13 @@ def list_(
             format_size(one.size),
             "needed" if one.due_s is None else "due" if one.due_s <= now else "kept",
             one.target,
-        )
+            one.place or "here",
+        )[: 6 if elsewhere else 5]
         for one in found
     ]
-    screen.table(("operation", "state", "size", "retention", "server"), rows, right=(2,))
+    screen.table(
+        ("operation", "state", "size", "retention", "server", "kept in")[: 6 if elsewhere else 5], rows, right=(2,)
+    )
 
 
 @trash.command()
@@ -333,7 +360,13 @@ def purge(
         screen.line(f"nothing is due; values of {len(known)} operations are kept")
 
 
-def _given(max_keys: int | None, threshold: str | None, rate: int | None, password_file: str | None) -> list[str]:
+def _given(
+    max_keys: int | None,
+    threshold: str | None,
+    rate: int | None,
+    password_file: str | None,
+    asked: tuple[str | None, str | None] = (None, None),
+) -> list[str]:
     """Options that are settings for this run."""
     pairs = (
         ("redis.max_keys", max_keys),
@@ -341,7 +374,7 @@ def _given(max_keys: int | None, threshold: str | None, rate: int | None, passwo
         ("redis.rate", rate),
         ("redis.password_file", None if password_file is None else str(Path.cwd() / password_file)),
     )
-    return [f"{key}={value}" for key, value in pairs if value is not None]
+    return [*(f"{key}={value}" for key, value in pairs if value is not None), *options.of_hook(*asked)]
 
 
 def _session(
@@ -385,7 +418,7 @@ def _surveyed(
     address = address_of(session, url)
     with connect(session, address if db is None else replace(address, db=db)) as server:
         found = survey(session, server, wanted)
-    return found, judge(session, found)
+    return found, judge(session, found.facts)
 
 
 def _remove(
@@ -415,8 +448,7 @@ def _remove(
         _tell_nothing(screen)
         return
     asking = None if screen.as_json or not sys.stdin.isatty() else _asking(screen)
-    if confirm and asking is None:
-        raise UsageFailure("--confirm asks a person, and stdin is not a terminal", not_done="nothing was removed")
+    options.somebody_to_ask(session, confirm=confirm, terminal=asking is not None)
     if not screen.as_json:
         _show(screen, found)
     _tell_receipt(
@@ -462,9 +494,9 @@ def _plan_value(found: "Survey") -> dict[str, Any]:
         "run_id": plan.identity,
         "selectors": list(plan.selectors),
         "keys": len(plan.items),
-        "missing": sum(left == -2 for left in found.pttl.values()),
+        "missing": sum(left == -2 for left in found.facts.pttl.values()),
         "bytes": plan.total,
-        "dump_bytes": found.dumped,
+        "dump_bytes": found.facts.dumped,
         "prefixes": [{"prefix": prefix, "keys": count} for prefix, count in prefixes],
         "expiry": _expiry_classes(found),
         "samples": [item.name for item in plan.items[:_SAMPLES]],
@@ -473,7 +505,7 @@ def _plan_value(found: "Survey") -> dict[str, Any]:
 
 def _expiry_classes(found: "Survey") -> dict[str, int]:
     counts = dict.fromkeys([*(name for _, name in _CLASSES), "end later", "never end", "are not there"], 0)
-    for left in found.pttl.values():
+    for left in found.facts.pttl.values():
         if left is None:
             counts["are not known"] = counts.get("are not known", 0) + 1
         elif left < 0:
@@ -489,7 +521,11 @@ def _show(screen: "Screen", found: "Survey") -> None:
     screen.line(f"  would remove  {value['keys']:,} keys, {format_size(value['bytes'])} of memory")
     screen.line(
         "  to keep       "
-        + (format_size(found.dumped) if found.dumped is not None else "not known: a value cannot be captured")
+        + (
+            format_size(found.facts.dumped)
+            if found.facts.dumped is not None
+            else "not known: a value cannot be captured"
+        )
     )
     for row in value["prefixes"]:
         screen.line(f"  prefix        {row['prefix']}: {row['keys']:,} keys")
@@ -539,6 +575,7 @@ def _tell_back(screen: "Screen", back: "PutBack") -> None:
         (back.newer, "are there with a newer value, which stays; --replace overwrites it"),
         (back.ended, "would have ended by now"),
         (back.no_copy, "went without a copy"),
+        (back.made, "were made by the command, and stay"),
     ):
         if count:
             screen.line(f"  {count:,} {text}")

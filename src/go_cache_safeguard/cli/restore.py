@@ -1,7 +1,7 @@
 """`snapshot restore`: a snapshot back into a cache.
 
 Knows:     its arguments, and what a person is shown before and after.
-Called by: `cli.app` puts it into the group `snapshot`.
+Called by: `cli.snapshot` puts it into its group.
 Never:     decides what is written.
 """
 

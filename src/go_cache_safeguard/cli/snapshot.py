@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from go_cache_safeguard.cli import options, repository
+from go_cache_safeguard.cli import options, repository, restore
 from go_cache_safeguard.cli.doctor import exit_code
 from go_cache_safeguard.core.errors import UsageFailure
 from go_cache_safeguard.core.size import format_size
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write one archive here, with FILE.sha256 beside it."),
+    typer.Option("--output", "-o", metavar="FILE", help="Write one archive here, with FILE.manifest.sha256 beside it."),
 ]
 ModCache = Annotated[
     Path | None, typer.Option("--modcache", metavar="DIR", help="Of this module cache, instead of a build cache.")
@@ -37,6 +37,7 @@ Modules = Annotated[
 _SKIPPED_SHOWN = 10
 
 repository.register(app)
+app.command()(restore.restore)
 
 
 @app.command()
@@ -47,6 +48,9 @@ def create(
     *,
     output: Output = None,
     zstd: Annotated[bool, typer.Option("--zstd", help="Compress it; implied by a FILE that ends in .zst.")] = False,
+    digest: Annotated[
+        bool, typer.Option("--sha256", help="Hash the archive itself, too, into FILE.sha256: takes half as long again.")
+    ] = False,
     key: Annotated[
         Path | None,
         typer.Option("--sign", metavar="KEY", help="Sign its manifest with this private key; see `snapshot keygen`."),
@@ -75,6 +79,8 @@ def create(
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
     subject = snapshot.subject_of(session, plan=plan, gocache=gocache, modcache=modcache, modules=modules)
     if output is None:
+        if digest:
+            raise UsageFailure("--sha256 is for an archive, with -o", not_done="nothing was written")
         repository.create(session, subject, repo=repo, tags=tags, append_only=append_only, key=key, json=json)
         return
     if repo is not None or tags or append_only:
@@ -82,7 +88,7 @@ def create(
             "-o writes a file, --repo, --tag and --append-only are for a repository", not_done="nothing was written"
         )
     compress = zstd or output.name.endswith(".zst")
-    created = snapshot.create(session, subject, session.cwd / output, compress=compress, key=key)
+    created = snapshot.create(session, subject, session.cwd / output, compress=compress, digest=digest, key=key)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
     if json:
         screen.document("snapshot-create", 1, _created_value(created))
@@ -166,7 +172,8 @@ def _show_created(screen: "Screen", created: "Created") -> None:
     screen.line(
         f"{created.path}: {len(manifest.entries):,} files, {format_size(manifest.size)}; the archive has {format_size(created.size)}"
     )
-    screen.line(f"sha256   {created.sha256}")
+    if created.sha256 is not None:
+        screen.line(f"sha256   {created.sha256}")
     screen.line(f"manifest {manifest.root}" + ("  signed" if created.signed else ""))
     skipped = manifest.skipped
     if skipped:

@@ -23,6 +23,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOOLCHAIN = re.compile(r"(local|auto|path|go1[0-9A-Za-z.-]*)(\+(auto|path))?", re.ASCII)
 _WORDS = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")
 _DIGITS = re.compile(r"\d{1,9}", re.ASCII)
+_WITNESSES = re.compile(r"\s*(((file|git|safeguard|syslog):/[!-~]+|syslog)(\s+|$))*", re.ASCII)
+_HOOK = re.compile(r"(cli-interactive|https?://[!-~]{1,2000})?", re.ASCII)
+_SERVER = re.compile(r"(rediss?|unix)://[!-~]+", re.ASCII)
 _URL = re.compile(r"(file:///|(s3|gs|az)://[^@/?#\s]+)[!-~]*", re.ASCII)
 
 
@@ -36,8 +39,17 @@ class Kind(Enum):
     COUNT = "a whole number"
     PATH = "an absolute path"
     PLACE = "an absolute path, or a URL such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
+    TRASH = (
+        "an absolute path, file:///path, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, redis://user@host:port/db,"
+        " rediss://... or unix:///path?db=N"
+    )
+    HOOK = "cli-interactive, a URL such as https://host/path, or nothing, which is cli-interactive"
     TOOLCHAIN = "what GOTOOLCHAIN may be, such as local, auto or go1.27.3"
     WORDS = "words with white space between them, or nothing"
+    WITNESSES = (
+        "file:/path, git:/path/of/a/repository, safeguard:/path/of/a/state/directory, syslog or syslog:/path/where/its/lines/are,"
+        " with white space between them, or nothing"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ class Setting:
     def allowed(self) -> str:
         """What a value may be, as half a sentence."""
         words = _one_of(self.choices) if self.kind is Kind.CHOICE else self.kind.value
-        if self.kind in {Kind.PATH, Kind.PLACE}:
+        if self.kind in {Kind.PATH, Kind.PLACE, Kind.TRASH}:
             words += ", or nothing"
         if self.high is not None:
             words += f", from {self.low} to {self.high}"
@@ -107,12 +119,17 @@ class Setting:
                 return _path(text)
             case Kind.PLACE:
                 return _place(text)
+            case Kind.TRASH:
+                return _matched(text, _SERVER) if text.startswith(("redis", "unix:")) else _place(text)
             case Kind.TOOLCHAIN:
                 return _matched(text, _TOOLCHAIN)
-            case Kind.WORDS:
-                return _matched(text, _WORDS).strip()
+            case Kind.WORDS | Kind.WITNESSES | Kind.HOOK:
+                return _matched(text, _FORMS[self.kind]).strip()
             case _:
                 assert_never(self.kind)
+
+
+_FORMS = {Kind.WORDS: _WORDS, Kind.WITNESSES: _WITNESSES, Kind.HOOK: _HOOK}
 
 
 def _one_of(words: tuple[str, ...]) -> str:
@@ -187,6 +204,41 @@ SETTINGS = (
         "24h",
         "How long a held operation waits before it expires.",
         low=60,
+    ),
+    Setting(
+        "approval.hook",
+        Kind.HOOK,
+        "",
+        "Who is told of a held operation: the person at the terminal, or a URL that gets a signed message (docs/approvals.md)."
+        " An answer of the URL approves nothing.",
+    ),
+    Setting(
+        "approval.hook_secret_file",
+        Kind.PATH,
+        "",
+        "File with the secret that messages are signed with, readable by its owner only: whsec_ and base64, or 24 to 64 bytes.",
+    ),
+    Setting(
+        "approval.hook_allow",
+        Kind.WORDS,
+        "",
+        "The only hosts, or host:port, that a hook may have. They may be at private addresses, and at the loopback without TLS."
+        " Nothing means any host at a public address.",
+    ),
+    Setting(
+        "approval.hook_timeout",
+        Kind.DURATION,
+        "5s",
+        "How long a hook may take to connect, and to answer. It is tried three times.",
+        low=1,
+        high=60,
+    ),
+    Setting(
+        "approval.wait",
+        Kind.DURATION,
+        "0s",
+        "How long a command waits for the approval after its hook was told; then it ends, and the operation stays held.",
+        high=86_400,
     ),
     Setting(
         "drift.verdict",
@@ -399,6 +451,12 @@ SETTINGS = (
         "",
         "File with the server's password, readable by its owner only; nothing means the variable REDISCLI_AUTH, or none.",
     ),
+    Setting(
+        "redis.ca",
+        Kind.PATH,
+        "",
+        "File with the certificates of which one must have signed the server's; nothing means those that this machine believes.",
+    ),
     Setting("redis.timeout", Kind.DURATION, "30s", "How long a connection to a server, or its reply, may take.", low=1),
     Setting(
         "redis.rate",
@@ -409,9 +467,73 @@ SETTINGS = (
     Setting(
         "redis.on_no_history",
         Kind.CHOICE,
-        "unknown",
-        "What the check of the hit rate says on the command line, where nobody has watched the server before.",
+        "warn",
+        "What the check of the hit rate says of a server that nobody has watched for long enough, or that is asked too little to"
+        " judge. One that cannot be read is always UNKNOWN.",
         ("pass", "warn", "unknown"),
+    ),
+    Setting(
+        "redis.trash",
+        Kind.TRASH,
+        "",
+        "Where captured values go: nothing means the folder `trash` in the state directory. Another folder, an object store, or"
+        " another Redis or Valkey server that keeps an append-only file.",
+    ),
+    Setting(
+        "redis.trash_password_file",
+        Kind.PATH,
+        "",
+        "File with the password of the server in `redis.trash`, readable by its owner only; nothing means no password.",
+    ),
+    Setting(
+        "redis.trash_volatile",
+        Kind.CHOICE,
+        "no",
+        "Whether the server in `redis.trash` may hold captured values though it would lose them when it stops.",
+        ("no", "yes"),
+    ),
+    Setting(
+        "redis.big_value",
+        Kind.SIZE,
+        "16MiB",
+        "How many bytes of values are held in memory at once; what is larger goes to the trash and back in pieces.",
+    ),
+    Setting(
+        "redis.execute",
+        Kind.CHOICE,
+        "guard",
+        "Who does a client's call that a person has approved: the guard, with a copy of every key, or the client that sends it again."
+        " Transactions, scripts and commands about the server itself are always sent again.",
+        ("guard", "retry"),
+    ),
+    Setting(
+        "redis.capture",
+        Kind.CHOICE,
+        "held",
+        "Which calls of clients can be undone: those that a person has approved, those that the checks allow as well, or none.",
+        ("held", "checked", "never"),
+    ),
+    Setting(
+        "redis.wait",
+        Kind.DURATION,
+        "0s",
+        "How long a client's call waits for the approval of a person before the client is told that it is held.",
+        high=86_400,
+    ),
+    Setting(
+        "redis.max_held",
+        Kind.COUNT,
+        "20",
+        "How many calls of one client may wait for a person; more are refused.",
+        low=1,
+        high=10_000,
+    ),
+    Setting(
+        "redis.least_reply",
+        Kind.SIZE,
+        "1MiB",
+        "How many bytes of values are asked for at once even from a server whose memory is used up, and at least 1 MiB: it may evict"
+        " as much of other keys to answer.",
     ),
     Setting(
         "redis.trash_max_bytes",
@@ -438,6 +560,156 @@ SETTINGS = (
         Kind.DURATION,
         "7d",
         "How long captured values can be put back before `redis trash purge` may delete them.",
+    ),
+    Setting(
+        "redis_proxy.listen",
+        Kind.WORDS,
+        "127.0.0.1:6380",
+        "Where `redis proxy` lets clients in: host:port, [address]:port or unix:///path, with white space between them.",
+    ),
+    Setting(
+        "redis_proxy.upstream",
+        Kind.WORDS,
+        "",
+        "The server that stands behind: redis://, rediss://, unix://, or sentinel://host:port,host:port/name; nothing means `redis.url`.",
+    ),
+    Setting(
+        "redis_proxy.nodes",
+        Kind.WORDS,
+        "",
+        "For a cluster, instead of the two above: `listen=upstream` for each node, with white space between them.",
+    ),
+    Setting(
+        "redis_proxy.sentinel_password_file",
+        Kind.PATH,
+        "",
+        "File with the password of the Sentinels, readable by its owner only; nothing means that they want none.",
+    ),
+    Setting(
+        "redis_proxy.workers",
+        Kind.COUNT,
+        "1",
+        "How many processes share the work; a second one helps where there are processors to spare.",
+        low=1,
+        high=64,
+    ),
+    Setting(
+        "redis_proxy.connections",
+        Kind.COUNT,
+        "10000",
+        "How many clients each worker lets in at once.",
+        low=1,
+        high=1_000_000,
+    ),
+    Setting(
+        "redis_proxy.connect",
+        Kind.DURATION,
+        "10s",
+        "How long the server may take to accept a connection.",
+        low=1,
+    ),
+    Setting(
+        "redis_proxy.idle",
+        Kind.DURATION,
+        "0s",
+        "A connection without any traffic for so long is closed; 0s means never.",
+    ),
+    Setting(
+        "redis_proxy.stall",
+        Kind.DURATION,
+        "1m",
+        "How long a client may take for the next piece of a request that it has begun, or of a reply that waits for it; 0s for ever.",
+    ),
+    Setting(
+        "redis_proxy.drain",
+        Kind.DURATION,
+        "30s",
+        "How long connections may end what they do when the proxy is stopped.",
+    ),
+    Setting(
+        "redis_proxy.deciding",
+        Kind.COUNT,
+        "32",
+        "How many calls each worker thinks about, or lets wait for a person, at once.",
+        low=1,
+        high=1_000,
+    ),
+    Setting(
+        "redis_proxy.max_arguments",
+        Kind.COUNT,
+        "1048576",
+        "How many words a command may have.",
+        low=1,
+        high=100_000_000,
+    ),
+    Setting(
+        "redis_proxy.max_argument", Kind.SIZE, "512MiB", "How large one word of a command may be.", low=1, high=1 << 32
+    ),
+    Setting(
+        "redis_proxy.max_request",
+        Kind.SIZE,
+        "1GiB",
+        "How large all words of a command may be together.",
+        low=1,
+        high=1 << 32,
+    ),
+    Setting(
+        "redis_proxy.max_memory",
+        Kind.SIZE,
+        "1GiB",
+        "How large all requests may be together that a worker has not sent on yet; the client with the largest is closed then.",
+        low=1,
+        high=1 << 40,
+    ),
+    Setting(
+        "redis_proxy.max_transaction",
+        Kind.SIZE,
+        "64MiB",
+        "How large all commands between MULTI and EXEC may be together.",
+        low=1,
+        high=1 << 32,
+    ),
+    Setting(
+        "redis_proxy.inline",
+        Kind.CHOICE,
+        "refuse",
+        "What happens to commands that come as a line of text instead of an array.",
+        ("refuse", "allow"),
+    ),
+    Setting(
+        "redis_proxy.reply_off",
+        Kind.CHOICE,
+        "refuse",
+        "What happens to CLIENT REPLY OFF and SKIP. Where they are allowed, a call that needs an answer then ends the connection.",
+        ("refuse", "allow"),
+    ),
+    Setting(
+        "redis_proxy.header",
+        Kind.CHOICE,
+        "none",
+        "Whether every connection begins with a PROXY protocol header (version 1 or 2) of the load balancer in front.",
+        ("none", "proxy"),
+    ),
+    Setting(
+        "redis_proxy.metrics",
+        Kind.WORDS,
+        "",
+        "Where Prometheus may ask for metrics: host:port, such as 127.0.0.1:9121; nothing means nowhere.",
+    ),
+    Setting("redis_proxy.tls_cert", Kind.PATH, "", "File with the certificate that clients see, and those above it."),
+    Setting("redis_proxy.tls_key", Kind.PATH, "", "File with the key of that certificate, readable by its owner only."),
+    Setting(
+        "redis_proxy.tls_client_ca",
+        Kind.PATH,
+        "",
+        "File with the certificates of which one must have signed a client's; nothing means that clients need none.",
+    ),
+    Setting(
+        "redis_proxy.unix_mode",
+        Kind.CHOICE,
+        "600",
+        "Who may connect to a Unix socket of the proxy: its owner, its group as well, or everybody on this machine.",
+        ("600", "660", "666"),
     ),
     Setting(
         "snapshot.repository",
@@ -478,6 +750,37 @@ SETTINGS = (
         "",
         "Where the journal lives; nothing means /var/lib/go-cache-safeguard for root, and for others"
         " $XDG_STATE_HOME/go-cache-safeguard or ~/.local/state/go-cache-safeguard.",
+    ),
+    Setting(
+        "audit.checkpoint",
+        Kind.CHOICE,
+        "operations",
+        "When a signed checkpoint of the journal is made: at the end of each operation that removed or put back something, or never.",
+        ("operations", "never"),
+    ),
+    Setting(
+        "audit.every",
+        Kind.COUNT,
+        "1000",
+        "A signed checkpoint is also made when so many records were added since the last one; 0 means never.",
+    ),
+    Setting(
+        "audit.key",
+        Kind.PATH,
+        "",
+        "File with the private key that signs checkpoints, readable by its owner only; nothing means beside the journal. Made when there is none.",
+    ),
+    Setting(
+        "audit.keys",
+        Kind.WORDS,
+        "",
+        "Public keys as `audit key show` prints them, one of which must be the journal's; nothing means that the journal is believed.",
+    ),
+    Setting(
+        "audit.witnesses",
+        Kind.WITNESSES,
+        "",
+        "Who keeps a copy of each checkpoint, so that a journal that was cut, rewritten or put back to an older state does not fit it.",
     ),
     Setting(
         "output.color",

@@ -30,7 +30,7 @@ def canonical(value: Value, *, known: bool = False) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes | memoryview) -> str:
     """SHA-256 of the bytes, as 64 lower-case hexadecimal digits."""
     return sha256(data).hexdigest()
 

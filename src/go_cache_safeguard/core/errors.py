@@ -27,11 +27,15 @@ class ExitCode(IntEnum):
     PROOF_FAILED = 22
     RESTORE_FAILED = 23
     GO = 30
+    UNLAWFUL = 31
     LOCKED = 32
     JOURNAL = 33
     JOURNAL_TAMPERED = 34
     CONFIG = 35
     TARGET = 36
+    JOURNAL_SHORTER = 37
+    JOURNAL_SIGNATURE = 38
+    JOURNAL_FORKED = 39
     INTERRUPTED = 130
 
     @property
@@ -53,11 +57,15 @@ _MEANING = {
     ExitCode.PROOF_FAILED: "the proof after acting failed and everything was put back",
     ExitCode.RESTORE_FAILED: "putting back or restoring failed, or not everything came; what is left stays where it is",
     ExitCode.GO: "the go command is missing or failed",
+    ExitCode.UNLAWFUL: "the journal is whole, and tells of something that was not agreed to as it has to be",
     ExitCode.LOCKED: "another safeguard works on the same cache",
     ExitCode.JOURNAL: "the journal cannot be read or written",
     ExitCode.JOURNAL_TAMPERED: "the journal was changed by something else than this program",
     ExitCode.CONFIG: "a configuration file or variable is wrong or cannot be trusted",
     ExitCode.TARGET: "the target is not a cache that we know, or cannot be entered safely",
+    ExitCode.JOURNAL_SHORTER: "the journal is shorter than it was: its end was cut off, or it was put back to an older state",
+    ExitCode.JOURNAL_SIGNATURE: "a checkpoint of the journal is not signed by the journal's key, or a kept one was changed",
+    ExitCode.JOURNAL_FORKED: "the journal was rewritten: its records are not those that a checkpoint was signed for",
     ExitCode.INTERRUPTED: "stopped by Ctrl-C or a signal; what had been moved was put back, or the message says what was not",
 }
 

@@ -35,6 +35,7 @@ class State(StrEnum):
     UNDONE = "UNDONE"
     PURGING = "PURGING"
     PURGED = "PURGED"
+    PASSED = "PASSED"
 
 
 S = State
@@ -42,9 +43,10 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     None: frozenset({S.REQUESTED}),
     S.REQUESTED: frozenset({S.CHECKED, S.CANCELLED}),
     S.CHECKED: frozenset({S.ALLOWED, S.HELD, S.REFUSED, S.CANCELLED}),
-    S.ALLOWED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.CANCELLED, S.REFUSED}),
+    S.ALLOWED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.CANCELLED, S.REFUSED, S.PASSED}),
     S.HELD: frozenset({S.APPROVED, S.REJECTED, S.EXPIRED, S.CANCELLED}),
-    S.APPROVED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.EXPIRED, S.CANCELLED, S.REFUSED}),
+    # PASSED: whoever asked does it on a connection of its own, once; what came of it is not seen.
+    S.APPROVED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.EXPIRED, S.CANCELLED, S.REFUSED, S.PASSED}),
     # A copy of what will go is made. When that fails, nothing goes, and an approval is used up all the same.
     S.SNAPSHOTTING: frozenset({S.REMOVING, S.CANCELLED}),
     # Index entries are away and outputs wait for running builds; or everything is away; or we go back.
@@ -63,6 +65,7 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     S.ROLLED_BACK: frozenset(),
     S.UNDONE: frozenset(),
     S.PURGED: frozenset(),
+    S.PASSED: frozenset(),
 }
 """From a state to those that may follow it. `None` stands before the first record."""
 

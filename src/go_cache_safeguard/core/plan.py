@@ -25,7 +25,7 @@ class Item(NamedTuple):
         name: Path below the target's root, `/` between parts; of a server: database, `/` and key.
         size: Bytes, apparent.
         stamp: Modification time in nanoseconds since 1970-01-01 UTC when the plan was made: what changed since is skipped. Of a
-            server's key: when it ends, in milliseconds, or -1 for never.
+            server's key: when it ends, in milliseconds, -1 for never, or -2 if it is not there and is to stay so until then.
         reason: Why it goes: the name of the selector.
         digest: SHA-256 of its content when the plan was made, where the plan is about content; else empty.
     """
@@ -50,6 +50,7 @@ class Plan:
         made_at: RFC 3339, UTC.
         whole: Bytes in the target when the plan was made.
         items: Sorted by name, each once.
+        call: Digest of the one call of a client that the plan is about; empty if it is about none.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Plan:
     made_at: str
     whole: int
     items: tuple[Item, ...]
+    call: str = ""
 
     @cached_property
     def total(self) -> int:
@@ -87,6 +89,8 @@ class Plan:
                 for item in self.items
             ],
         }
+        if self.call:
+            value["call"] = self.call
         return canonical(value, known=True)
 
     @cached_property
@@ -120,6 +124,7 @@ def parse_plan(data: bytes) -> Plan:
             made_at=_text(value, "made_at"),
             whole=_number(value, "whole"),
             items=items,
+            call=_text(value, "call") if "call" in value else "",
         )
         same = plan.data == data.rstrip(b"\n")
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:

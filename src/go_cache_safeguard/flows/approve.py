@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from go_cache_safeguard.approval.eyes import Denied, SelfApproval, may_approve
+from go_cache_safeguard.approval.eyes import Denied, SelfApproval, may_approve, parse_person
 from go_cache_safeguard.approval.token import Grant, check_grant, digest_matches, mint, parse_token
+from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
@@ -61,8 +62,8 @@ def approve_by_digest(session: Session, journal: "Journal", op: str, typed: str)
             not_done=f"{op} stays held",
             hint=f"look at the plan with `go-cache-safeguard ops show {op}` and type at least 8 digits of its digest",
         )
-    _check_person(session, operation, session.actor)
-    return journal.advance(op, State.APPROVED, {"approver": session.actor, "channel": "terminal"})
+    rule = _check_person(session, operation, session.actor)
+    return journal.advance(op, State.APPROVED, {"approver": session.actor, "channel": "terminal", **rule})
 
 
 def approve_by_token(session: Session, journal: "Journal", op: str, token_file: Path) -> Operation:
@@ -89,9 +90,17 @@ def approve_by_token(session: Session, journal: "Journal", op: str, token_file: 
         )
         if isinstance(verdict, Denied):
             continue
-        _check_person(session, operation, grant.approver)
+        rule = _check_person(session, operation, grant.approver)
         return journal.advance(
-            op, State.APPROVED, {"approver": grant.approver, "channel": "token", "by": session.actor}
+            op,
+            State.APPROVED,
+            {
+                "approver": grant.approver,
+                "channel": "token",
+                "by": session.actor,
+                "token": str(record.data["sha256"]),
+                **rule,
+            },
         )
     raise NotApproved(
         f"the token in {token_file} was not minted for {op}, or has expired",
@@ -147,7 +156,8 @@ def _held(journal: "Journal", op: str) -> Operation:
     return operation
 
 
-def _check_person(session: Session, operation: Operation, approver: str) -> None:
+def _check_person(session: Session, operation: Operation, approver: str) -> dict[str, Value]:
+    """Refuse who may not approve. Returns what the record says of the rule, for whoever audits it under another one."""
     rule = SelfApproval(session.config.choice("approval.self"))
     verdict = may_approve(operation.requester, approver, rule=rule, accounts=session.accounts)
     if isinstance(verdict, Denied):
@@ -156,12 +166,20 @@ def _check_person(session: Session, operation: Operation, approver: str) -> None
             not_done=f"{operation.id} stays held",
             hint="somebody else approves it; on a machine of your own, `approval.self` may allow you (`config show`)",
         )
+    asked, agrees = parse_person(operation.requester), parse_person(approver)
+    return {"self": str(rule)} if asked and agrees and asked.uid == agrees.uid else {}
+
+
+def _typed() -> str:
+    from getpass import getpass  # noqa: PLC0415 - only here
+
+    return getpass("Token (not shown): ").strip()
 
 
 def _read_private(path: Path) -> str:
-    """Read a small file that only its owner can read; `-` is stdin."""
+    """Read a small file that only its owner can read; `-` is stdin, which does not show what is typed at a terminal."""
     if str(path) == "-":
-        return sys.stdin.readline(4096).strip()
+        return _typed() if sys.stdin.isatty() else sys.stdin.readline(4096).strip()
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:

@@ -7,12 +7,13 @@ Never:     executes a plan that is neither ALLOWED nor APPROVED; executes one tw
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.decision import Allow, Decision, Hold, Refuse
 from go_cache_safeguard.core.errors import ExitCode, Failure, IllegalTransition, PlanVoid
 from go_cache_safeguard.core.lifecycle import State
@@ -23,9 +24,11 @@ from go_cache_safeguard.core.receipt import Receipt
 from go_cache_safeguard.core.verdict import Verdict
 from go_cache_safeguard.flows.account import write_account
 from go_cache_safeguard.flows.approve import approve_by_digest, expire
+from go_cache_safeguard.flows.hooks import Hook, ask_elsewhere, executed_by, hook_of
+from go_cache_safeguard.flows.ledger import Moves
 from go_cache_safeguard.flows.remove import Manner, execute
 from go_cache_safeguard.flows.session import Session, new_operation_id
-from go_cache_safeguard.flows.site import SERVER as SERVER_KIND
+from go_cache_safeguard.flows.site import SERVERS
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -75,11 +78,22 @@ class Asked:
 Confirm = Callable[[Asked], str]
 """Shows the plan to the person at the terminal and returns what was typed; empty for no."""
 
+_CONFIRMED = "whoever asked wants a person to confirm it"
+
 Executor = Callable[[Session, "Journal", str, Plan], Receipt]
 """Executes a plan that is not about a cache: session, journal, operation, plan."""
 
 
-def ask(session: Session, journal: "Journal", plan: Plan, checks: Callable[[], Sequence[Verdict]]) -> Asked:
+def ask(
+    session: Session,
+    journal: Moves,
+    plan: Plan,
+    checks: Callable[[], Sequence[Verdict]],
+    *,
+    op: str = "",
+    about: Mapping[str, Value] | None = None,
+    person: str = "",
+) -> Asked:
     """Bring a plan before policy.
 
     Args:
@@ -87,11 +101,14 @@ def ask(session: Session, journal: "Journal", plan: Plan, checks: Callable[[], S
         journal: Open for writing.
         plan: What would go.
         checks: Runs the checks; called after the request is in the journal.
+        op: The name of the new operation; empty to have one made.
+        about: What else the journal is to say of the request.
+        person: Why a person decides even if policy allows it; empty if policy may.
 
     Returns:
         The decision; the operation is then ALLOWED, HELD or REFUSED.
     """
-    op = new_operation_id()
+    op = op or new_operation_id()
     journal.advance(
         op,
         State.REQUESTED,
@@ -104,12 +121,15 @@ def ask(session: Session, journal: "Journal", plan: Plan, checks: Callable[[], S
             "items": len(plan.items),
             "bytes": plan.total,
             "whole": plan.whole,
+            **(about or {}),
         },
     )
     _keep_plan(session, op, plan)
     verdicts = tuple(checks())
     journal.advance(op, State.CHECKED, {"verdicts": [verdict.as_value() for verdict in verdicts]})
     decision = decide(session.config.policy(), verdicts, removing=plan.total, of=plan.whole)
+    if person and isinstance(decision, Allow):
+        decision = Hold((person, *decision.reasons))
     reasons: dict[str, list[str]] = {"reasons": list(decision.reasons)}
     match decision:
         case Allow():
@@ -140,17 +160,19 @@ def clean(
         checks: Runs the checks.
         manner: How it is executed.
         confirm: Asks the person at the terminal; None when there is none.
-        always_ask: Ask even when policy allows.
+        always_ask: Ask even when policy allows: at the terminal, or where `approval.hook` says.
         account: A new file for the receipt that an auditor keeps, however it ends; None for none.
 
     Raises:
         Held: Policy holds it, and nobody here may or did approve.
-        Refused: Policy refuses it.
+        Refused: Policy refuses it, or a person.
+        ConfigBad: The hook cannot be used.
     """
+    hook = hook_of(session)
     with session.journal() as journal:
-        asked = ask(session, journal, plan, checks)
+        asked = ask(session, journal, plan, checks, person=_CONFIRMED if always_ask and hook else "")
         with _accounted(session, journal, asked.op, account):
-            return _go_on(session, journal, asked, manner, confirm, always_ask=always_ask)
+            return _go_on(session, journal, asked, manner, hook or confirm, always_ask=always_ask)
 
 
 def _go_on(
@@ -158,7 +180,7 @@ def _go_on(
     journal: "Journal",
     asked: Asked,
     manner: Manner | Executor,
-    confirm: Confirm | None,
+    confirm: Confirm | Hook | None,
     *,
     always_ask: bool,
 ) -> Receipt:
@@ -166,15 +188,20 @@ def _go_on(
     if isinstance(asked.decision, Refuse):
         raise Refused("; ".join(asked.decision.reasons), not_done="nothing was removed")
     if isinstance(asked.decision, Hold):
-        _approve_here(session, journal, asked, confirm)
-    elif always_ask and confirm is not None and not _typed_right(confirm(asked), plan):
+        if isinstance(confirm, Hook):
+            _approve_elsewhere(session, journal, confirm, plan.kind, asked.op)
+        else:
+            _approve_here(session, journal, asked, confirm)
+    elif (
+        always_ask and confirm is not None and not isinstance(confirm, Hook) and not _typed_right(confirm(asked), plan)
+    ):
         journal.advance(asked.op, State.CANCELLED, {"why": "not confirmed"})
         raise Refused("not confirmed", not_done="nothing was removed")
     return _carry_out(session, journal, asked.op, plan, manner)
 
 
 def _carry_out(session: Session, journal: "Journal", op: str, plan: Plan, manner: Manner | Executor) -> Receipt:
-    if (plan.kind == SERVER_KIND) == isinstance(manner, Manner):
+    if (plan.kind in SERVERS) == isinstance(manner, Manner):
         raise IllegalTransition(
             f"{op} is about {plan.target}",
             not_done="nothing was removed",
@@ -187,7 +214,7 @@ def _carry_out(session: Session, journal: "Journal", op: str, plan: Plan, manner
 
 def _next(plan: Plan, op: str) -> str:
     """What executes an approved operation."""
-    return f"`go-cache-safeguard redis resume {op}`" if plan.kind == SERVER_KIND else f"`go-cache-safeguard clean {op}`"
+    return f"`{executed_by(plan.kind, op)}`"
 
 
 def _typed_right(typed: str, plan: Plan) -> bool:
@@ -206,6 +233,27 @@ def _approve_here(session: Session, journal: "Journal", asked: Asked, confirm: C
             f"then {_next(asked.plan, asked.op)}",
         )
     approve_by_digest(session, journal, asked.op, typed)
+
+
+def _approve_elsewhere(session: Session, journal: "Journal", hook: Hook, kind: str, op: str) -> None:
+    """Tell the hook, and return once somebody has approved."""
+    operation, trouble = ask_elsewhere(session, journal, hook, op)
+    match operation.state:
+        case State.APPROVED:
+            return
+        case State.HELD:
+            raise Held(
+                f"{op} is held: {'; '.join(operation.data.get('reasons', ()))}{trouble and '; '}{trouble}",
+                not_done="nothing was removed",
+                hint=f"`go-cache-safeguard ops approve {op}` (by somebody who may), then `{executed_by(kind, op)}`",
+            )
+        case State.REJECTED | State.EXPIRED | State.CANCELLED:
+            why = str(operation.data.get("why", ""))
+            raise Refused(f"{op} is {operation.state}{why and ': '}{why}", not_done="nothing was removed")
+        case _:
+            raise IllegalTransition(
+                f"{op} is {operation.state}: somebody else carries it out", not_done="nothing was removed here"
+            )
 
 
 @contextmanager
@@ -241,9 +289,13 @@ def resume(session: Session, op: str, manner: Manner | Executor, *, account: Pat
     with session.journal() as journal:
         operation = expire(journal, journal.operation(op), int(time.time()))
         if operation.state is State.HELD:
-            raise Held(
-                f"{op} is still held", not_done="nothing was removed", hint=f"go-cache-safeguard ops approve {op}"
-            )
+            hook = hook_of(session)
+            if hook is None:
+                raise Held(
+                    f"{op} is still held", not_done="nothing was removed", hint=f"go-cache-safeguard ops approve {op}"
+                )
+            _approve_elsewhere(session, journal, hook, str(operation.data.get("kind", "")), op)
+            operation = journal.operation(op)
         if operation.state not in {State.APPROVED, State.ALLOWED}:
             raise IllegalTransition(f"{op} is {operation.state}: it cannot be executed", not_done="nothing was removed")
         with _accounted(session, journal, op, account):

@@ -6,6 +6,7 @@ Never:     swallows a signal: whoever was asked to stop says so in the result.
 """
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,6 +23,9 @@ def stoppable(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
         A function that says whether to stop at the next safe place. A second SIGINT raises KeyboardInterrupt at once:
         then `recover` puts things right.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # signals come to the main thread only
+        return
     asked = False
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

@@ -17,7 +17,7 @@ from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.plan import parse_plan
 from go_cache_safeguard.flows.interrupt import stoppable
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.flows.site import SERVER, Site, site_of
+from go_cache_safeguard.flows.site import SERVERS, Site, site_of
 from go_cache_safeguard.snapshot.quarantine import NoOperation
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def stored(session: Session, operations: Sequence[Operation]) -> list[Due]:
     for operation in operations:
         data = operation.data
         files, size = _left(operation)
-        if data.get("kind") != SERVER and operation.state in _PURGEABLE and files and "purge" not in data:
+        if data.get("kind") not in SERVERS and operation.state in _PURGEABLE and files and "purge" not in data:
             due_s = int(data.get("done_s", 0)) + retention_s
             target, digest = str(data["target"]), str(data["digest"])
             due.append(Due(operation.id, operation.state, target, files, size, due_s, digest))

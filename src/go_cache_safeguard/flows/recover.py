@@ -20,7 +20,7 @@ from go_cache_safeguard.flows.prove import Prover
 from go_cache_safeguard.flows.purge import purge, stored
 from go_cache_safeguard.flows.remove import finish_waiting, merge_back, prove, put_back, tidy
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.flows.site import SERVER, Site, site_of
+from go_cache_safeguard.flows.site import ACCESS, SERVER, Site, site_of
 from go_cache_safeguard.flows.undo import Undone
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ def _recover(
     try:
         if operation.data.get("kind") == SERVER:
             _on_server(session, journal, operation)
+        elif operation.data.get("kind") == ACCESS:
+            from go_cache_safeguard.flows import redis_harden  # noqa: PLC0415 - brings redis-py: only for its operations
+
+            redis_harden.recover(session, journal, operation.id)
         elif operation.state is State.PURGING:
             _purge(session, journal, operation)
         else:
@@ -97,9 +101,12 @@ def _recover(
 
 def _on_server(session: Session, journal: "Journal", operation: Operation) -> None:
     # Loaded where used: it brings the client of servers.
-    from go_cache_safeguard.flows import redis_removal, redis_undo  # noqa: PLC0415 - brings redis-py: only for its operations
+    from go_cache_safeguard.flows import redis_call, redis_plan, redis_removal, redis_undo  # noqa: PLC0415 - brings redis-py: only for its operations
 
+    of_call = redis_call.manner_of(operation) is redis_plan.Manner.CALL
     match operation.state:
+        case State.SNAPSHOTTING | State.REMOVING | State.PROVING | State.ROLLING_BACK if of_call:
+            redis_call.recover(session, journal, operation.id)
         case State.SNAPSHOTTING | State.REMOVING | State.PROVING:
             redis_removal.recover(session, journal, operation.id)
         case State.UNDOING | State.PURGING:

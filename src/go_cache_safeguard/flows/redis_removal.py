@@ -10,12 +10,12 @@ A key that is written to between DUMP and EXEC makes EXEC do nothing, so its bat
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.errors import ExitCode, Failure, PlanVoid
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
@@ -24,14 +24,15 @@ from go_cache_safeguard.core.receipt import Receipt, parse_receipt
 from go_cache_safeguard.flows.clean import kept_plan
 from go_cache_safeguard.flows.clean import resume as resume_approved
 from go_cache_safeguard.flows.interrupt import stoppable
-from go_cache_safeguard.flows.redis_server import connect, identity_of, trash_folder
+from go_cache_safeguard.flows.redis_server import identity_of, reach
+from go_cache_safeguard.flows.redis_trash import noted, opened, place_of, room
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.site import SERVER
-from go_cache_safeguard.redis.address import parse_address
-from go_cache_safeguard.redis.client import GONE, Link, Looked, ReplyLost, ServerRefuses
+from go_cache_safeguard.redis.bigvalue import Keep
+from go_cache_safeguard.redis.client import GONE, SLACK, Link, Looked, ReplyLost, ServerRefuses
 from go_cache_safeguard.redis.keyname import parse_place, place_name
-from go_cache_safeguard.redis.trash import Captured, Frame, Header, Told
-from go_cache_safeguard.redis.trashfile import TrashFile, TrashUnusable, free_bytes, kept, open_trash
+from go_cache_safeguard.redis.trash import PIECE_COST, Captured, Frame, Header, Told
+from go_cache_safeguard.redis.trashlog import TrashLog, TrashUnusable
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -65,6 +66,7 @@ class RemovalPaused(Failure):
 class _Account:
     """What was counted so far."""
 
+    calls: int = 0
     moved: int = 0
     size: int = 0
     changed: int = 0
@@ -81,12 +83,13 @@ class _Removal:
         room: Bytes that may still be kept.
         removes: Whether keys without room for a copy go all the same.
         told: What went before, and now.
-        in_flight: Keys whose removal was sent and not answered.
+        in_flight: Keys whose removal was sent, and neither answered nor written down.
+        pieces: Where values begin in the trash that came in pieces.
     """
 
     session: Session
     server: Link
-    trash: TrashFile
+    trash: TrashLog
     stop: Callable[[], bool]
     deadline: float
     room: int
@@ -94,13 +97,16 @@ class _Removal:
     told: Told
     account: _Account = field(default_factory=_Account)
     in_flight: int = 0
+    pieces: dict[bytes, int] = field(default_factory=dict)
 
     def go(self, items: Sequence[Item]) -> None:
         """Every batch, until somebody asks to stop."""
         rate = self.session.config.count("redis.rate")
         began, done = time.monotonic(), 0
         self.session.progress.phase("removing keys", len(items))
-        for db, batch in batches(items, rate or BATCH_KEYS, self.server.slot_of):
+        bearable = self.server.bearable()
+        size = BATCH_BYTES if bearable is None else min(BATCH_BYTES, bearable)
+        for db, batch in batches(items, rate or BATCH_KEYS, self.server.slot_of, size):
             self.account.paused = self._paused()
             if self.account.paused:
                 break
@@ -123,10 +129,13 @@ class _Removal:
 
     def _batch(self, db: int, items: dict[bytes, Item]) -> None:
         """All keys of a batch that are still what was approved, at once; in halves while somebody writes to some of them."""
+        if not self._bears(items):
+            return
         rest = dict(items)
         for _ in range(_ATTEMPTS if len(items) == 1 else 1):
-            same = self._same(rest, self.server.watch(list(rest)))
-            taken = self._keep([Captured(db, one.key, _end_of(one), one.dump or b"") for one in same])
+            self.pieces.clear()
+            same = self._same(rest, self.server.watch(list(rest), self._sink))
+            taken = self._keep([self._captured(db, one) for one in same])
             rest = {one.key: rest[one.key] for one in taken}
             if not taken:
                 self.server.forget()
@@ -134,6 +143,8 @@ class _Removal:
             if self._remove(taken):
                 self.account.size += sum(item.size for item in rest.values())
                 return
+            if self.pieces:
+                break  # not another copy of a large value
         if len(items) == 1:
             self.account.changed += 1
             return
@@ -142,13 +153,36 @@ class _Removal:
             if half:
                 self._batch(db, {key: rest[key] for key in half})
 
+    def _bears(self, items: dict[bytes, Item]) -> bool:
+        """Whether the server can answer with these values and not evict others for it."""
+        size = sum(item.size for item in items.values())
+        bearable = self.server.bearable(next(iter(items))) if size > SLACK else None
+        if bearable is None or size <= bearable or len(items) > 1:
+            return True
+        for item in items.values():
+            self._stays(item.name, "the server has too little memory left to answer with its value")
+        return False
+
+    def _sink(self, key: bytes, size: int) -> Keep | None:
+        """Where the pieces of a large value go; nowhere if the trash has no room for them."""
+        need = size + size // SLACK * PIECE_COST + SLACK
+        if need > self.room:
+            return None
+        self.room -= need
+        self.pieces[key] = self.trash.size
+        return self.trash.add_piece
+
+    def _captured(self, db: int, one: Looked) -> Captured:
+        big = None if one.big is None else replace(one.big, at=self.pieces.get(one.key, -1))
+        return Captured(db, one.key, _end_of(one), one.dump or b"", big)
+
     def _same(self, items: dict[bytes, Item], looked: Sequence[Looked]) -> list[Looked]:
         """Those that are what was approved; the others are counted and stay."""
         same = []
         for one in looked:
             if one.expires_ms == GONE:
                 self.account.missing += 1
-            elif one.dump is None or one.expires_ms is None:
+            elif one.length is None or one.expires_ms is None:
                 self._stays(items[one.key].name, "its value cannot be captured")
             elif is_same(items[one.key], one):
                 same.append(one)
@@ -161,7 +195,7 @@ class _Removal:
         fitting: list[Captured] = []
         over: list[Captured] = []
         for one in batch:
-            fits = one.size <= self.room
+            fits = one.size <= self.room and (one.big is None or one.big.at >= 0)
             (fitting if fits else over).append(one)
             self.room -= one.size if fits else 0
         if self.removes:
@@ -180,12 +214,14 @@ class _Removal:
         except ServerRefuses:
             self.in_flight = 0
             raise
-        self.in_flight = 0
+        # Until it is written down too, nobody who reads the trash later could know.
         self.trash.tell(Frame.STAYED if gone is None else Frame.REMOVED)
+        self.in_flight = 0
         if gone is None:
             return False
+        self.account.calls += 1
         self.account.moved += gone
-        self.told.removed.update(((one.db, one.key), bool(one.dump)) for one in taken)
+        self.told.removed.update(((one.db, one.key), one.length > 0) for one in taken)
         return True
 
     def _stays(self, name: str, why: str) -> None:
@@ -209,15 +245,20 @@ def execute(session: Session, journal: "Journal", op: str, plan: Plan) -> Receip
         RemovalPaused: Stopped between two batches.
         OutcomeUnknown: The reply to a removal was lost.
     """
-    with _reached(session, plan) as server, open_trash(trash_folder(session), op, new=True) as trash:
+    place = place_of(journal.operation(op))
+    with (
+        _reached(session, plan) as server,
+        opened(session, op, place=place, new=True, infos=server.infos()) as trash,
+    ):
         operation = journal.operation(op)
         if operation.state is not State.WAITING:
-            _prepare(journal, op, plan, server, trash)
+            about: Mapping[str, Value] = {} if place is not None else noted(session)
+            _prepare(journal, op, plan, server, trash, about=about)
         else:
-            _see_same_server(server, plan)
-            trash.begin(Header(op, plan.target, plan.identity, plan.digest))
+            see_same_server(server, plan)
+            trash.begin(header_of(op, plan))
             trash.tell(Frame.STAYED)  # whatever was kept and not sent
-        journal.advance(op, State.REMOVING, {"trash": str(trash.path)})
+        journal.advance(op, State.REMOVING, {"trash": trash.place})
         with stoppable(session.progress.say) as stop:
             return _go(session, journal, plan, server, trash, operation=operation, stop=stop)
 
@@ -244,8 +285,9 @@ def recover(session: Session, journal: "Journal", op: str) -> None:
         TrashLocked: Somebody still works on it.
     """
     # Without its file a removal that had begun cannot be understood; before, there may be none.
-    new = journal.operation(op).state is State.SNAPSHOTTING
-    with open_trash(trash_folder(session), op, new=new) as trash:
+    operation = journal.operation(op)
+    new = operation.state is State.SNAPSHOTTING
+    with opened(session, op, place=place_of(operation) or "", new=new) as trash:
         operation = journal.operation(op)
         if operation.state is State.SNAPSHOTTING:
             journal.advance(op, State.CANCELLED, {"why": "stopped before anything was removed"})
@@ -269,14 +311,14 @@ def recover(session: Session, journal: "Journal", op: str) -> None:
 
 
 def batches(
-    items: Iterable[Item], most: int, slot_of: Callable[[bytes], int]
+    items: Iterable[Item], most: int, slot_of: Callable[[bytes], int], largest: int = BATCH_BYTES
 ) -> Iterator[tuple[int, dict[bytes, Item]]]:
     """Items by database and slot, as many at once as are few enough and small enough; each by its key."""
     places = [(*parse_place(item.name), item) for item in items]
     slots = {(db, key): slot_of(key) for db, key, _ in places}
     batch, size, at = dict[bytes, Item](), 0, (0, 0)
     for db, key, item in sorted(places, key=lambda place: (place[0], slots[place[0], place[1]])):
-        full = len(batch) >= min(most, BATCH_KEYS) or size + item.size > BATCH_BYTES
+        full = len(batch) >= min(most, BATCH_KEYS) or size + item.size > largest
         if batch and (at != (db, slots[db, key]) or full):
             yield at[0], batch
             batch, size = {}, 0
@@ -288,19 +330,37 @@ def batches(
 
 def is_same(item: Item, one: Looked) -> bool:
     """Whether a key is what was approved: its value, byte for byte, and its end."""
-    if one.dump is None or one.expires_ms is None or not item.digest:
+    if one.length is None or one.expires_ms is None or not item.digest:
         return False
-    ends = item.stamp == one.expires_ms or (
-        min(item.stamp, one.expires_ms) >= 0 and abs(item.stamp - one.expires_ms) <= _CLOCK_MS
-    )
-    return ends and sha256(one.dump).hexdigest() == item.digest
+    return same_end(item.stamp, one.expires_ms) and one.digest == item.digest
+
+
+def same_end(one: int, other: int) -> bool:
+    """Whether two answers about a key's end mean the same moment, or never."""
+    return one == other or (min(one, other) >= 0 and abs(one - other) <= _CLOCK_MS)
 
 
 def _reached(session: Session, plan: Plan) -> Link:
-    return connect(session, parse_address(plan.target))
+    return reach(session, plan.target, plan.identity)
 
 
-def _see_same_server(server: Link, plan: Plan) -> None:
+def header_of(op: str, plan: Plan) -> Header:
+    """What the file of an operation's captured values is about."""
+    return Header(op, plan.target, plan.identity, plan.digest)
+
+
+def room_in(session: Session, trash: TrashLog) -> int:
+    """Bytes that may still be kept."""
+    used, limit, free = room(session, trash.home)
+    return min(free, limit - used) if limit else free
+
+
+def see_same_server(server: Link, plan: Plan) -> None:
+    """Ask for the run id.
+
+    Raises:
+        PlanVoid: It is another one.
+    """
     run_id = identity_of(server.infos())
     if run_id != plan.identity:
         raise PlanVoid(
@@ -310,16 +370,18 @@ def _see_same_server(server: Link, plan: Plan) -> None:
         )
 
 
-def _prepare(journal: "Journal", op: str, plan: Plan, server: Link, trash: TrashFile) -> None:
+def _prepare(
+    journal: "Journal", op: str, plan: Plan, server: Link, trash: TrashLog, *, about: Mapping[str, Value]
+) -> None:
     """Everything that must be right before the first key goes."""
     try:
-        _see_same_server(server, plan)
+        see_same_server(server, plan)
     except PlanVoid as void:
         journal.advance(op, State.REFUSED, {"why": void.what})
         raise
-    journal.advance(op, State.SNAPSHOTTING, {})
+    journal.advance(op, State.SNAPSHOTTING, about)
     try:
-        trash.begin(Header(op, plan.target, plan.identity, plan.digest))
+        trash.begin(header_of(op, plan))
     except (Failure, OSError) as error:
         journal.advance(op, State.CANCELLED, {"why": f"no values can be captured: {error}"})
         raise
@@ -330,22 +392,20 @@ def _go(
     journal: "Journal",
     plan: Plan,
     server: Link,
-    trash: TrashFile,
+    trash: TrashLog,
     *,
     operation: Operation,
     stop: Callable[[], bool],
 ) -> Receipt:
     op, config = operation.id, session.config
     told = trash.told()
-    limit, used = config.size("redis.trash_max_bytes"), sum(one.size for one in kept(trash.path.parent))
-    free = free_bytes(trash.path.parent)
     removal = _Removal(
         session,
         server,
         trash,
         stop,
         deadline=time.monotonic() + config.seconds("redis.trash_max_time"),
-        room=min(free, limit - used) if limit else free,
+        room=room_in(session, trash),
         removes=config.choice("redis.trash_beyond") == "remove",
         told=told,
     )
@@ -357,17 +417,19 @@ def _go(
     except (Failure, OSError) as error:
         lost = error if isinstance(error, Failure) else ReplyLost(str(error))
     receipt = _added(before, removal.account, (time.monotonic_ns() - began) // 10**6)
+    calls: dict[str, Value] = {"unlink": int(operation.data.get("calls", {}).get("unlink", 0)) + removal.account.calls}
     if removal.in_flight:
         raise _unknown(journal, op, receipt, removal.in_flight, lost) from lost
     if lost is not None or removal.account.paused:
         why = removal.account.paused or str(lost)
-        journal.advance(op, State.WAITING, {"receipt": _in(receipt, State.WAITING).as_value(), "why": why})
+        told_now: dict[str, Value] = {"receipt": _in(receipt, State.WAITING).as_value(), "why": why, "calls": calls}
+        journal.advance(op, State.WAITING, told_now)
         raise lost or RemovalPaused(
             f"{op}: {why}; {receipt.moved} of {receipt.planned} keys are gone",
             not_done="the other keys stay",
             hint=f"`go-cache-safeguard redis resume {op}` goes on, `go-cache-safeguard redis undo {op}` puts back what went",
         )
-    journal.advance(op, State.PROVING, {"receipt": receipt.as_value()})
+    journal.advance(op, State.PROVING, {"receipt": receipt.as_value(), "calls": calls})
     return _prove(journal, plan, server, told, receipt)
 
 

@@ -5,23 +5,25 @@ Called by: `flows.redis_plan`, `flows.redis_removal`, `flows.redis_undo`.
 Never:     puts a password into a message, the journal or a plan.
 """
 
-import os
-import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from go_cache_safeguard.config.layer import ConfigBad
+from go_cache_safeguard.config.resolve import Config
 from go_cache_safeguard.core.canonical import canonical, digest
 from go_cache_safeguard.core.errors import Failure, PlanVoid, UsageFailure
+from go_cache_safeguard.flows.private_file import password_in
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.redis.address import Address, AddressError, parse_address
 from go_cache_safeguard.redis.client import Link, Server
 from go_cache_safeguard.redis.client import connect as connect_to
 from go_cache_safeguard.redis.cluster import open_cluster
 from go_cache_safeguard.redis.info import Info
+from go_cache_safeguard.redis.route import Where, parse_nodes
 
-_LIMIT = 4096
 _NAME = "go-cache-safeguard"
+_CLUSTER = "cluster:"
 
 
 def address_of(session: Session, url: str | None) -> Address:
@@ -47,10 +49,12 @@ def connect(session: Session, address: Address) -> Link:
         ServerUnreachable: There is none, or it does not let us in.
         ConfigBad: The file with the password cannot be used.
     """
-    password, timeout_s = _password(session), session.config.seconds("redis.timeout")
+    behind = dict(nodes_of(session.config))
 
     def one(where: Address) -> Server:
-        return connect_to(where, password=password, timeout_s=timeout_s, name=_NAME)
+        """The node itself, also where it announces our own proxy in front of it."""
+        node = behind.get(Where(where.host, where.port), where)
+        return connect_node(session, replace(node, user=node.user or where.user))
 
     server = one(address)
     try:
@@ -62,6 +66,48 @@ def connect(session: Session, address: Address) -> Link:
     return server
 
 
+def connect_node(session: Session, address: Address) -> Server:
+    """Open a connection to this very process, also if it is one of a cluster.
+
+    Raises:
+        ServerUnreachable: There is none, or it does not let us in.
+        ConfigBad: The file with the password cannot be used.
+    """
+    return connect_to(
+        address,
+        password=_password(session),
+        timeout_s=session.config.seconds("redis.timeout"),
+        name=_NAME,
+        ca=session.config.text("redis.ca"),
+        big=session.config.size("redis.big_value"),
+        least=session.config.size("redis.least_reply"),
+    )
+
+
+def reach(session: Session, target: str, identity: str) -> Link:
+    """Open a connection to what a plan was made for: one process, or all masters of a cluster.
+
+    Raises:
+        ServerUnreachable: There is none, or it does not let us in.
+        ConfigBad: The file with the password cannot be used.
+    """
+    address = parse_address(target)
+    return connect(session, address) if identity.startswith(_CLUSTER) else connect_node(session, address)
+
+
+def nodes_of(config: Config) -> tuple[tuple[Where, Address], ...]:
+    """Nodes of a cluster that a proxy of ours stands in front of: where it listens, and the node.
+
+    Raises:
+        ConfigBad: They cannot be understood.
+    """
+    try:
+        return parse_nodes(config.text("redis_proxy.nodes"))
+    except AddressError as error:
+        where = config.origin("redis_proxy.nodes").where
+        raise ConfigBad(f"{where}: redis_proxy.nodes {error}", hint="see docs/redis.md") from error
+
+
 def identity_of(infos: Sequence[Info]) -> str:
     """What tells these processes from those after a restart or a failover: run ids, of a cluster their digest.
 
@@ -71,7 +117,7 @@ def identity_of(infos: Sequence[Info]) -> str:
     run_ids = sorted(info.fields.get("run_id", "") for info in infos)
     if not all(run_ids):
         raise PlanVoid("a server does not tell its run id", not_done="nothing was removed")
-    return run_ids[0] if len(run_ids) == 1 else f"cluster:{digest(canonical(run_ids))}"
+    return run_ids[0] if len(run_ids) == 1 else f"{_CLUSTER}{digest(canonical(run_ids))}"
 
 
 def trash_folder(session: Session) -> Path:
@@ -80,16 +126,4 @@ def trash_folder(session: Session) -> Path:
 
 
 def _password(session: Session) -> str:
-    named = session.config.text("redis.password_file")
-    if not named:
-        return session.environ.get("REDISCLI_AUTH", "")
-    try:
-        handle = os.open(named, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            mode = os.fstat(handle).st_mode
-            text = file.read(_LIMIT)
-    except OSError as error:
-        raise ConfigBad(f"redis.password_file {named} cannot be read: {error.strerror}") from error
-    if not stat.S_ISREG(mode) or mode & 0o077:
-        raise ConfigBad(f"redis.password_file {named} can be read by others", hint=f"chmod 600 {named}")
-    return text.decode("utf-8", "surrogateescape").rstrip("\r\n")
+    return password_in(session, "redis.password_file") or session.environ.get("REDISCLI_AUTH", "")

@@ -30,7 +30,7 @@ from go_cache_safeguard.flows.progress import Progress, Silent
 if TYPE_CHECKING:
     from go_cache_safeguard.gotool.environment import GoEnv
     from go_cache_safeguard.gotool.run import Go
-    from go_cache_safeguard.journal.store import Journal
+    from go_cache_safeguard.journal.store import Journal, Keeper
 
 _NO_LOGIN = 4_294_967_295
 
@@ -171,8 +171,17 @@ class Session:
         from go_cache_safeguard.journal.store import open_journal  # noqa: PLC0415 - brings sqlite3
 
         return open_journal(
-            self.state_dir / "journal.sqlite", actor=self.actor, version=__version__, read_only=read_only
+            self.state_dir / "journal.sqlite",
+            actor=self.actor,
+            version=__version__,
+            read_only=read_only,
+            keeper=None if read_only else self._keeper(),
         )
+
+    def _keeper(self) -> "Keeper":
+        from go_cache_safeguard.flows.checkpoint import AutoKeeper  # noqa: PLC0415 - loaded where used
+
+        return AutoKeeper(self.config, self.progress)
 
 
 def open_session(arguments: Mapping[str, str], *, progress: Progress) -> Session:

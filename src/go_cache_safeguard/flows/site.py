@@ -29,6 +29,9 @@ MODULES = "go-module-cache"
 """The kind of a plan for a module cache; every other, except the next, is for a build cache."""
 SERVER = "redis"
 """The kind of a plan for a Redis or Valkey server, which is no directory: it is never a `Site`."""
+ACCESS = "redis-access"
+"""The kind of a plan for the rules of a server's users."""
+SERVERS = frozenset({SERVER, ACCESS})
 _GO_WAIT_S = 10
 
 
@@ -105,7 +108,7 @@ def site_of(session: Session, journal: "Journal", operation: Operation) -> Itera
         IllegalTransition: It is about no cache.
     """
     data = operation.data
-    if data.get("kind") == SERVER:
+    if data.get("kind") in SERVERS:
         raise IllegalTransition(
             f"{operation.id} is about {data['target']}, not about a cache",
             not_done="nothing was done",

@@ -31,6 +31,15 @@ class BreakKind(StrEnum):
     CLOCK = "clock"
     TRUNCATED = "truncated"
     HEAD = "head"
+    SWAPPED = "swapped"
+    DUPLICATED = "duplicated"
+    ROLLED_BACK = "rolled-back"
+    FORKED = "forked"
+    SIGNATURE = "signature"
+    UNAPPROVED = "unapproved"
+    OWN = "own-approval"
+    SPENT = "token"
+    DIGEST = "digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +212,10 @@ def _numbered(leaves: Sequence[_Leaf], breaks: list[Break]) -> list[_Leaf]:
     moved = [leaf for leaf in kept if leaf.seq != leaf.row]
     if in_order == kept:
         moved = moved[:1]  # all later ones are shifted by the same act
-    breaks += [
-        Break(leaf.row, BreakKind.REORDERED, f"row {leaf.row} holds record {leaf.seq}: rows were moved")
-        for leaf in moved
-    ]
+    places = {(leaf.row, leaf.seq) for leaf in moved}
+    swapped = len(moved) == 2 and {(seq, row) for row, seq in places} == places
+    kind = BreakKind.SWAPPED if swapped else BreakKind.REORDERED
+    breaks += [Break(leaf.row, kind, f"row {leaf.row} holds record {leaf.seq}: rows were moved") for leaf in moved]
     expected = 1
     for leaf in in_order:
         if leaf.seq > expected:
@@ -228,9 +237,11 @@ def _once(leaves: Sequence[_Leaf], breaks: list[Break]) -> list[_Leaf]:
         if other is None or _worth(leaf, known) > _worth(other, known):
             best[leaf.seq] = leaf
     for leaf in leaves:
-        if best[leaf.seq] is not leaf and leaf.record:
+        kept = best[leaf.seq]
+        if kept is not leaf and leaf.record:
+            kind = BreakKind.DUPLICATED if kept.hash == leaf.hash else BreakKind.INSERTED
             text = f"row {leaf.row} was inserted: there is another record {leaf.seq}"
-            breaks.append(Break(leaf.row, BreakKind.INSERTED, text))
+            breaks.append(Break(leaf.row, kind, text))
     return [leaf for leaf in leaves if best[leaf.seq] is leaf]
 
 

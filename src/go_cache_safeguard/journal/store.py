@@ -8,8 +8,8 @@ Source:    https://sqlite.org/pragma.html#pragma_synchronous (FULL: a commit in 
 
 What the head file can prove: a chain alone does not show that its end was cut off. `<path>.head` holds the number and the
 hash of the last record, written after each commit, so a shorter journal is found. What it cannot prove: whoever may write
-both files can cut or rewrite both, and nothing here will show it. Keep an export, or the head, where that person cannot
-write. A head that is *behind* is normal: the machine may have stopped between the commit and the head.
+both files can cut or rewrite both, and nothing here will show it: signed checkpoints and witnesses do
+(`journal.sealer`, `flows.witnesses`). A head that is *behind* is normal: the machine may have stopped between the commit and the head.
 """
 
 import os
@@ -18,12 +18,13 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.errors import ExitCode, Failure, IllegalTransition
@@ -40,12 +41,17 @@ from go_cache_safeguard.journal.chain import (
     read_row,
     verify_chain,
 )
+from go_cache_safeguard.journal.law import Act, acts
 from go_cache_safeguard.journal.record import FORMAT, NO_PREV, Record, is_note_step, leaf_hash, record_bytes
+from go_cache_safeguard.journal.sweep import Run, join, sweep
+from go_cache_safeguard.journal.sweepers import rows_between, sweep_all
 
 BUSY_SECONDS = 30
 """How long a writer waits for other writers. One append takes milliseconds."""
 
 _BATCH = 1000
+_MANY = 40_000
+"""Records from which on several processes read them: to start those takes as long as to read about as many."""
 _SELECT = "SELECT seq, op, body, hash FROM record"
 _HINT_ACCESS = "look at the owner and the permissions of the journal and its directory, and at the free space"
 _HINT_MOVE = "move the file away and keep it; a new journal is made when there is none"
@@ -97,6 +103,55 @@ class NoSuchOperation(Failure):
     meaning = "the journal has no operation of this name"
 
 
+class Keeper(Protocol):
+    """Keeps an eye on a journal that is written: see `flows.checkpoint`."""
+
+    def wrote(self, journal: "Journal", step: str) -> None:
+        """A record is durable and the head knows it. `step` is empty if it is about several notes."""
+
+    def closing(self, journal: "Journal") -> None:
+        """The journal is about to be closed. Nothing is raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A whole journal, looked at.
+
+    Attributes:
+        log: Its id; empty if there is no record.
+        count: How many rows there are.
+        breaks: What is wrong with its chain; empty if nothing is. Only then the rest is filled.
+        leaves: 32 bytes for each record, its hash.
+        acts: What the law is about.
+    """
+
+    log: str
+    count: int
+    breaks: tuple[Break, ...] = ()
+    leaves: bytes = b""
+    acts: Sequence[Act] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record that is to be written.
+
+    Attributes:
+        step: The name of a state, or of a note.
+        data: What there is to say.
+        op: The operation; None for a note about none.
+    """
+
+    step: str
+    data: Mapping[str, Value]
+    op: str | None = None
+
+    @property
+    def to(self) -> State | None:
+        """The state to enter; None for a note."""
+        return State(self.step) if self.step in State.__members__ else None
+
+
 class Journal:
     """An open journal. Use it in a `with` statement, from one thread; several processes may have it open at once.
 
@@ -105,7 +160,17 @@ class Journal:
         read_only: Whether writing is refused.
     """
 
-    def __init__(self, db: sqlite3.Connection, path: Path, *, actor: str, version: str, read_only: bool) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        path: Path,
+        *,
+        actor: str,
+        version: str,
+        read_only: bool,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self._keeper = keeper
         self.path = path
         self.read_only = read_only
         self._db = db
@@ -125,8 +190,13 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the files. Nothing is pending: each record was durable when its call returned."""
-        with _seam(self.path):
-            self._db.close()
+        keeper, self._keeper = self._keeper, None
+        try:
+            if keeper is not None:
+                keeper.closing(self)
+        finally:
+            with _seam(self.path):
+                self._db.close()
 
     def note(self, step: str, data: Mapping[str, Value], *, op: str | None = None) -> Record:
         """Write a record that moves no operation. It is durable when this returns.
@@ -147,7 +217,45 @@ class Journal:
         with self._writing():
             record = self._append(step, data, op)
         self._publish_head()
+        self._tell(step)
         return record
+
+    def write_all(self, entries: Sequence[Entry]) -> list[Operation | IllegalTransition | None]:
+        """Write several notes and moves in one transaction. They are durable when this returns.
+
+        The head stays behind: call `catch_up` soon, and not for each of many.
+
+        Args:
+            entries: In order.
+
+        Returns:
+            For each: the operation as it is then, why it cannot move there (then it did not), or None for a note.
+
+        Raises:
+            ValueError, TypeError, JournalUnusable, JournalTampered: As `advance`; then none of them was written.
+        """
+        found: list[Operation | IllegalTransition | None] = []
+        with self._writing():
+            end = self._sound_end()
+            for entry in entries:
+                before = self._fold(entry.op) if entry.op and entry.to else None
+                illegal = None if entry.to is None else _illegal(entry.op or "", before, entry.to)
+                if illegal is not None:
+                    found.append(illegal)
+                    continue
+                record, row = self._write_after(end, entry.step, entry.data, entry.op)
+                end = Head(record.log, record.seq, row.hash.hex())
+                found.append(_moved(before, record))
+        return found
+
+    def catch_up(self) -> None:
+        """Bring the head up to the last record."""
+        self._publish_head()
+        self._tell("")
+
+    def _tell(self, step: str) -> None:
+        if self._keeper is not None:
+            self._keeper.wrote(self, step)
 
     def advance(self, op: str, to: State, data: Mapping[str, Value]) -> Operation:
         """Move an operation along one arrow of the lifecycle. It is durable when this returns.
@@ -171,16 +279,15 @@ class Journal:
         """
         with self._writing():
             before = self._fold(op)
-            state = before.state if before else None
-            if not may_follow(state, to):
-                raise IllegalTransition(
-                    f"operation {op} is {state or 'not known'} and cannot become {to}",
-                    not_done="nothing was removed, and the operation stays as it was",
-                    hint="see where it stands with `go-cache-safeguard ops list`",
-                )
+            illegal = _illegal(op, before, to)
+            if illegal is not None:
+                raise illegal
             record = self._append(str(to), data, op)
         self._publish_head()
-        return follow(before, op=op, state=to, actor=record.actor, at=record.at, data=record.data)
+        self._tell(record.step)
+        moved = _moved(before, record)
+        assert moved is not None  # noqa: S101 - the record is a move
+        return moved
 
     def operations(self) -> list[Operation]:
         """All operations, by their first record, newest last.
@@ -223,22 +330,111 @@ class Journal:
         rows = self._rows("", since) if op is None else self._rows("AND op = ?", since, op)
         return (record for record in map(read_row, rows) if isinstance(record, Record))
 
+    def moves(self, since: int = 0) -> Iterator[Record]:
+        """Records that moved an operation, in order; damaged ones are left out.
+
+        Args:
+            since: Only those with a higher number.
+        """
+        records = (read_row(row) for row in self._rows("AND op IS NOT NULL", since))
+        return (record for record in records if isinstance(record, Record) and record.state)
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the newest record, 0 if there is none: it changes with whatever is written."""
+        with _seam(self.path):
+            found = self._db.execute("SELECT max(seq) FROM record").fetchone()
+        return int(found[0] or 0)
+
     def rows(self) -> Iterator[Row]:
         """All rows as they are stored, unjudged."""
         return self._rows("", -(1 << 63))
 
+    def lost_head(self) -> Head | None:
+        """The head that a journal would get again whose head file is lost or cannot be read; None if it is not, or has no record."""
+        with _seam(self.path):
+            last = None if isinstance(self._read_head(), Head) else self._row("ORDER BY seq DESC LIMIT 1")
+        record = read_row(last) if last else ""
+        return Head(record.log, last.seq, last.hash.hex()) if last and isinstance(record, Record) else None
+
+    def restore_head(self, head: Head) -> None:
+        """Write a head again that was lost.
+
+        Args:
+            head: What `lost_head` returned, and a person agreed to.
+
+        Raises:
+            JournalTampered: The journal is not as it was then.
+        """
+        with self._writing():
+            if self.lost_head() != head:
+                raise _tampered(self.path, "it changed since its end was shown")
+            self._write_head(head)
+
+    def notes(self, step: str) -> Iterator[Record]:
+        """Notes of one kind, in order; damaged ones are left out."""
+        part = f'"step":"{step}"'
+        records = (read_row(row) for row in self._rows("AND instr(body, CAST(? AS BLOB)) > 0", 0, part))
+        return (record for record in records if isinstance(record, Record) and record.step == step)
+
+    def leaves(self) -> bytes:
+        """The hashes of all records as they are stored, unjudged, 32 bytes each."""
+        with _seam(self.path):
+            return b"".join([row[0] for row in self._db.execute("SELECT hash FROM record ORDER BY seq").fetchall()])
+
+    def rows_from(self, seq: int) -> Iterator[Row]:
+        """All rows from one number on, that one included, as they are stored."""
+        return self._rows("", seq - 1)
+
+    @property
+    def log(self) -> str:
+        """Id of the journal, as its newest record says; empty if it has none that can be read."""
+        with _seam(self.path):
+            last = self._row("ORDER BY seq DESC LIMIT 1")
+        record = read_row(last) if last else ""
+        return record.log if isinstance(record, Record) else ""
+
     def verify(self) -> list[Break]:
         """Judge the whole journal; empty if nothing is wrong. What this cannot see: the docstring of this file."""
+        return list(self.examine().breaks)
+
+    def examine(self, *, headless: bool = False) -> Examined:
+        """Judge the whole journal, and keep what further questions need.
+
+        A journal that is as it should be is recognised quickly, by several processes if it is long; another one is read again
+        and each break is named.
+
+        Args:
+            headless: Do without the head: it is known to be lost. Then a missing end cannot be seen.
+        """
         with _seam(self.path):
-            seen = self._read_head()  # before the rows: whatever it says must be in them
-        rows = list(self.rows())
+            # Before the rows: whatever the head says must be in them.
+            seen = self.lost_head() if headless else self._read_head()
         if isinstance(seen, Head):
-            return verify_chain(rows, seen)
-        breaks = verify_chain(rows)
-        if seen or rows:
+            whole = join(self._runs(), seen)
+            if whole is not None:
+                return Examined(whole.log, whole.last, (), whole.leaves, whole.acts)
+        return self._look_closely(seen)
+
+    def _runs(self) -> list[Run]:
+        last = self.last_seq
+        if last >= _MANY:
+            return sweep_all(self.path, last)
+        with _seam(self.path):
+            run = sweep(rows_between(self._db, -(1 << 63), last))
+        return [] if run is None else [run]
+
+    def _look_closely(self, seen: Head | str | None) -> Examined:
+        rows = list(self.rows())
+        breaks = verify_chain(rows, seen if isinstance(seen, Head) else None)
+        if not isinstance(seen, Head) and (seen or rows):
             end = rows[-1].seq if rows else 0
             breaks.append(Break(end, BreakKind.HEAD, seen or "the head file is missing, so the end is not known"))
-        return breaks
+        records = [record for record in map(read_row, rows) if isinstance(record, Record)]
+        log = records[-1].log if records else ""
+        if breaks:
+            return Examined(log, len(rows), tuple(breaks))
+        return Examined(log, len(rows), (), b"".join([row.hash for row in rows]), list(acts(records)))
 
     def export(self, write: Callable[[bytes], object]) -> int:
         r"""Write one line for each record: its hash in hexadecimal, a space, and the record as it is stored.
@@ -277,7 +473,9 @@ class Journal:
                     self._db.execute("ROLLBACK")
 
     def _append(self, step: str, data: Mapping[str, Value], op: str | None) -> Record:
-        end = self._sound_end()
+        return self._write_after(self._sound_end(), step, data, op)[0]
+
+    def _write_after(self, end: Head, step: str, data: Mapping[str, Value], op: str | None) -> tuple[Record, Row]:
         record = Record(
             log=end.log,
             seq=end.seq + 1,
@@ -298,7 +496,7 @@ class Journal:
         if isinstance(written, str):
             raise TypeError(written)
         self._db.execute("INSERT INTO record(seq, op, body, hash) VALUES (?, ?, ?, ?)", row)
-        return written
+        return written, row
 
     def _sound_end(self) -> Head:
         """What the next record is chained to. A journal without records gets its id, and its first head, here.
@@ -360,26 +558,16 @@ class Journal:
             self._write_head(Head(record.log, last.seq, last.hash.hex()))
 
     def _write_head(self, head: Head) -> None:
-        """Replace the head file as a whole, durably. The caller holds SQLite's write lock."""
-        name = self._head_path.name
-        with _directory(self.path.parent) as directory:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            file = os.open(f"{name}.new", flags, 0o600, dir_fd=directory)
-            try:
-                found = os.fstat(file)
-                if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:  # root must not write where a link points to
-                    raise JournalUnusable(f"{name}.new beside the journal is not a plain file of ours", hint=_HINT_MOVE)
-                _give_to_owner(file, directory)
-                os.ftruncate(file, 0)
-                os.write(file, head_bytes(head))
-                os.fsync(file)
-            finally:
-                os.close(file)
-            os.replace(f"{name}.new", name, src_dir_fd=directory, dst_dir_fd=directory)
-            os.fsync(directory)
+        """Replace the head file as a whole. The caller holds SQLite's write lock.
+
+        The first one is durable. After a power cut a later one may be behind, as it may be anyway.
+        """
+        replace_file(self._head_path, head_bytes(head), durable=not head.seq)
 
 
-def open_journal(path: Path, *, actor: str, version: str, read_only: bool = False) -> Journal:
+def open_journal(
+    path: Path, *, actor: str, version: str, read_only: bool = False, keeper: Keeper | None = None
+) -> Journal:
     """Open a journal, and make it if there is none.
 
     A damaged journal can be opened and read. Each write looks at the last record and at the head first, and refuses with
@@ -391,19 +579,20 @@ def open_journal(path: Path, *, actor: str, version: str, read_only: bool = Fals
         actor: Who writes, for example `uid:1000(alice)`.
         version: Of this program.
         read_only: Write nothing. The journal must exist.
+        keeper: Told of each record, and before the journal is closed.
 
     Raises:
         JournalUnusable: It cannot be opened, is not a journal, or was written by a newer version.
     """
     with _seam(path):
         if not read_only:
-            _make_directory(path.parent)
+            make_directory(path.parent)
             _make_file(path)
         uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
         db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
         try:
             _prepare(db, path, read_only=read_only)
-            return Journal(db, path, actor=actor, version=version, read_only=read_only)
+            return Journal(db, path, actor=actor, version=version, read_only=read_only, keeper=keeper)
         except BaseException:
             db.close()
             raise
@@ -467,14 +656,14 @@ def _patiently(db: sqlite3.Connection, statement: str) -> None:
             return
 
 
-def _make_directory(path: Path) -> None:
+def make_directory(path: Path) -> None:
     """Make a directory and those above it, each for the owner of the one above it."""
     if not path.is_dir():
-        _make_directory(path.parent)
-        with _directory(path.parent) as above, suppress(FileExistsError):
+        make_directory(path.parent)
+        with directory(path.parent) as above, suppress(FileExistsError):
             os.mkdir(path.name, 0o700, dir_fd=above)
-            with _directory(path.name, inside=above) as made:
-                _give_to_owner(made, above)
+            with directory(path.name, inside=above) as made:
+                give_to_owner(made, above)
             os.fsync(above)
     elif path.stat().st_mode & stat.S_IWOTH:
         raise JournalUnusable(
@@ -486,24 +675,64 @@ def _make_directory(path: Path) -> None:
 
 def _make_file(path: Path) -> None:
     """Make an empty database file, which SQLite then fills. An existing one is not opened: that would drop its locks."""
-    with _CREATING, _directory(path.parent) as directory, suppress(FileExistsError):
+    with _CREATING, directory(path.parent) as folder, suppress(FileExistsError):
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(path.name, flags, 0o600, dir_fd=directory)
+        file = os.open(path.name, flags, 0o600, dir_fd=folder)
         try:
-            _give_to_owner(file, directory)
+            give_to_owner(file, folder)
         finally:
             os.close(file)
 
 
-def _give_to_owner(made: int, directory: int) -> None:
+def give_to_owner(made: int, beside: int) -> None:
     """As root, give what was just made to whom the directory belongs, who could not use it otherwise."""
     if os.geteuid() == 0:
-        owner = os.fstat(directory)
+        owner = os.fstat(beside)
         os.fchown(made, owner.st_uid, owner.st_gid)
 
 
+def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace a file of ours as a whole. The caller holds a lock against others who do the same.
+
+    Args:
+        path: The file.
+        data: What it is to hold.
+        durable: Whether the new one must outlive a power cut from now on; else the old one may come back, whole as well.
+
+    Raises:
+        OSError: It cannot be written; the old one is as it was.
+        JournalUnusable: Something that is not ours lies in the way.
+    """
+    with directory(path.parent) as folder:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.open(f"{path.name}.new", flags, 0o600, dir_fd=folder)
+        try:
+            refuse_link(file, f"{path.name}.new")
+            give_to_owner(file, folder)
+            os.ftruncate(file, 0)
+            os.write(file, data)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.replace(f"{path.name}.new", path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        if durable:
+            os.fsync(folder)
+
+
+def refuse_link(file: int, name: str) -> None:
+    """Root must not write where a link points to.
+
+    Raises:
+        JournalUnusable: The open file is not a plain one with one name.
+    """
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        raise JournalUnusable(f"{name} beside the journal is not a plain file of ours", hint=_HINT_MOVE)
+
+
 @contextmanager
-def _directory(path: Path | str, *, inside: int | None = None) -> Iterator[int]:
+def directory(path: Path | str, *, inside: int | None = None) -> Iterator[int]:
+    """A directory, open for the length of a block."""
     opened = os.open(
         path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if inside else 0), dir_fd=inside
     )
@@ -511,6 +740,25 @@ def _directory(path: Path | str, *, inside: int | None = None) -> Iterator[int]:
         yield opened
     finally:
         os.close(opened)
+
+
+def _illegal(op: str, before: Operation | None, to: State) -> IllegalTransition | None:
+    """Why an operation cannot enter a state."""
+    state = before.state if before else None
+    if may_follow(state, to):
+        return None
+    return IllegalTransition(
+        f"operation {op} is {state or 'not known'} and cannot become {to}",
+        not_done="nothing was removed, and the operation stays as it was",
+        hint="see where it stands with `go-cache-safeguard ops list`",
+    )
+
+
+def _moved(before: Operation | None, record: Record) -> Operation | None:
+    """The operation after a record; None if that moves none."""
+    if record.op is None or record.state is None:
+        return None
+    return follow(before, op=record.op, state=record.state, actor=record.actor, at=record.at, data=record.data)
 
 
 def _lay(found: dict[str, Operation], record: Record) -> None:
@@ -526,7 +774,8 @@ def _tampered(path: Path, why: str) -> JournalTampered:
     return JournalTampered(
         f"journal {str(path)!r} is not as it was left: {why}",
         not_done="nothing was removed, and nothing was written",
-        hint="see `go-cache-safeguard audit verify`; then move the journal and its .head file away, both, and keep them",
+        hint="see `go-cache-safeguard audit verify`; if only the head file is lost, `audit repair`; else move the journal and its"
+        " .head file away, both, and its checkpoints, and keep them",
     )
 
 

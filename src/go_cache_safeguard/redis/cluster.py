@@ -14,7 +14,8 @@ from typing import Any, Self, TypeVar
 from redis.crc import key_slot
 
 from go_cache_safeguard.redis.address import Address
-from go_cache_safeguard.redis.client import Looked, Server, ServerRefuses, ServerUnreachable
+from go_cache_safeguard.redis.bigvalue import Sink
+from go_cache_safeguard.redis.client import Looked, Pieces, Server, ServerRefuses, ServerUnreachable
 from go_cache_safeguard.redis.info import Info
 from go_cache_safeguard.redis.trash import Captured
 
@@ -75,10 +76,21 @@ class Cluster:
         """See `Server.look`."""
         return self._spread(keys, self._of_key, lambda node, part: node.look(part))
 
-    def watch(self, keys: Sequence[bytes]) -> list[Looked]:
+    def watch(self, keys: Sequence[bytes], sink: Sink | None = None) -> list[Looked]:
         """See `Server.watch`; all keys are of one slot."""
         self._watched = self._of_key(keys[0])
-        return self._watched.watch(keys)
+        return self._watched.watch(keys, sink)
+
+    def bearable(self, key: bytes | None = None) -> int | None:
+        """See `Server.bearable`; of the node of a key, or the least of all nodes."""
+        nodes = self._nodes.values() if key is None else (self._of_key(key),)
+        return min((most for node in nodes if (most := node.bearable()) is not None), default=None)
+
+    def takes(self) -> int | None:
+        """See `Server.takes`; what every node takes."""
+        each = [node.takes() for node in self._nodes.values()]
+        known = [most for most in each if most is not None]
+        return min(known) if len(known) == len(each) else None
 
     def forget(self) -> None:
         """See `Server.forget`."""
@@ -89,10 +101,16 @@ class Cluster:
         """See `Server.remove`; all keys are those that `watch` looked at."""
         return self._of_key(keys[0]).remove(keys)
 
-    def restore(self, values: Sequence[Captured], *, replace: bool) -> list[Any]:
+    def overwrite(self, one: Captured) -> Any:
+        """See `Server.overwrite`."""
+        return self._of_key(one.key).overwrite(one)
+
+    def restore(self, values: Sequence[Captured], *, replace: bool, pieces: Pieces | None = None) -> list[Any]:
         """See `Server.restore`."""
         return self._spread(
-            values, lambda one: self._of_key(one.key), lambda node, part: node.restore(part, replace=replace)
+            values,
+            lambda one: self._of_key(one.key),
+            lambda node, part: node.restore(part, replace=replace, pieces=pieces),
         )
 
     def there(self, keys: Sequence[bytes]) -> list[bool]:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 
 from go_cache_safeguard.redis.commands import number, token
 
+UNKNOWN = "?"
+"""A user that nobody knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -19,7 +22,7 @@ class Connection:
 
     Attributes:
         db: The selected database; None when that cannot be known.
-        user: Who it said it was.
+        user: Who it said it was; `UNKNOWN` when that cannot be known.
         queued: Commands that wait for EXEC; None outside of MULTI.
         before: `db` when MULTI came.
     """
@@ -36,7 +39,8 @@ _AT_ONCE = {b"EXEC", b"DISCARD", b"RESET", b"QUIT", b"WATCH", b"MULTI"}
 def advance(connection: Connection, args: Sequence[bytes]) -> Connection:
     """The state after a command was passed on.
 
-    A SELECT inside of MULTI is done by EXEC, unless a watched key changed: after that EXEC the database is not known.
+    SELECT and AUTH inside of MULTI are done by EXEC, unless a watched key changed: after that EXEC the database, or the user, is not
+    known.
     """
     name = args[0].upper() if args else b""
     if connection.queued is not None and name not in _AT_ONCE:
@@ -45,8 +49,9 @@ def advance(connection: Connection, args: Sequence[bytes]) -> Connection:
         case b"MULTI", 1 if connection.queued is None:
             return replace(connection, queued=(), before=connection.db)
         case b"EXEC", 1 if connection.queued is not None:
-            selects = any(one and one[0].upper() == b"SELECT" for one in connection.queued)
-            return replace(connection, queued=None, db=None if selects else connection.db)
+            names = {one[0].upper() for one in connection.queued if one}
+            db = None if b"SELECT" in names else connection.db
+            return replace(connection, queued=None, db=db, user=UNKNOWN if b"AUTH" in names else connection.user)
         case b"DISCARD", 1 if connection.queued is not None:
             return replace(connection, queued=None, db=connection.before)
         case b"RESET", 1:

@@ -68,6 +68,21 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A request of which some arguments are there, and the next one is on its way.
+
+    Attributes:
+        words: Its name and arguments, all together.
+        args: Those that are complete.
+        missing: Bytes of the next one that have not come yet, its CR LF included.
+    """
+
+    words: int
+    args: tuple[bytes, ...]
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How much one request may take.
 
@@ -118,17 +133,43 @@ class RequestReader:
             The requests that are complete now, in order.
         """
         found: list[Request] = []
-        self._buffer += data
-        while self.refused is None:
-            request = self._next()
-            if request is None:
-                break
+        while (request := self.next(data)) is not None:
             found.append(request)
-        del self._buffer[: self._start]
-        self._base += self._start
-        self._at -= self._start
-        self._start = 0
+            data = b""
         return found
+
+    def next(self, data: bytes = b"") -> Request | None:
+        """Take what came, and read one request; what follows it is kept for the next call."""
+        self._buffer += data
+        request = None if self.refused is not None else self._next()
+        self._drop(self._start)
+        return request
+
+    def release(self) -> bytes:
+        """Give back what follows the last request. Not while one has begun to be read."""
+        rest = bytes(self._buffer)
+        self._drop(len(rest))
+        return rest
+
+    def begun(self) -> "Begun | None":
+        """What is known of a request whose next argument is not complete; None if no such argument has begun."""
+        if self.refused is not None or not self._missing or self._size < 0:
+            return None
+        words = len(self._args) + self._missing
+        return Begun(words, tuple(self._args), self._at + self._size + 2 - len(self._buffer))
+
+    def surrender(self) -> bytes:
+        """Give back all bytes of the request that has begun, and forget it."""
+        data = bytes(self._buffer)
+        self._drop(len(data))
+        self._at, self._missing, self._size, self._args = 0, 0, -1, []
+        return data
+
+    def _drop(self, size: int) -> None:
+        del self._buffer[:size]
+        self._base += size
+        self._at -= min(size, self._at)
+        self._start = 0
 
     @property
     def pending(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from go_cache_safeguard.redis.commands import Class, Command, Treatment
-from go_cache_safeguard.redis.intent import Intent
+from go_cache_safeguard.redis.intent import Intent, KeyUse
 from go_cache_safeguard.redis.pattern import Pattern, PatternError, parse_pattern
 
 TREATMENTS: Mapping[Class, Treatment] = {
@@ -29,6 +29,7 @@ TREATMENTS: Mapping[Class, Treatment] = {
 """What is done when nobody says otherwise. Pops, overwrites and expiries are ordinary traffic of a cache."""
 
 _ORDER = tuple(Treatment)
+_STRICT = frozenset({Treatment.PROTECT, Treatment.CHECK, Treatment.HOLD})
 _SHA1 = re.compile(r"[0-9a-f]{40}", re.ASCII)
 
 
@@ -65,6 +66,14 @@ class Rules:
         if intent.parts:
             return max(map(self.of_intent, intent.parts), key=_ORDER.index)
         return self._treatment(intent.name, intent.treatment, intent.cls)
+
+    def judged(self, intent: Intent) -> tuple[KeyUse, ...]:
+        """The keys whose names decide: of which something may be lost, or that the site wants left as they are."""
+        uses = dict.fromkeys(intent.losing)
+        for part in intent.parts or (intent,):
+            if part.cls is Class.WRITE and self.of_intent(part) in _STRICT:
+                uses |= dict.fromkeys(part.changing)
+        return tuple(uses)
 
     def of_command(self, command: Command) -> Treatment:
         """What is done with a command in its worst form."""

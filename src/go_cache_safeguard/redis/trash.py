@@ -5,8 +5,10 @@ Called by: `redis.trashfile` reads and writes it; `flows` decides with the sum.
 Never:     takes a damaged frame for a whole one; only the last one may be cut off, by a crash.
 
 A frame is a kind (1 byte), the length of its body (4 bytes, big end first), the body, and SHA-256 of kind and body. The first frame
-is the HEADER. KEY frames of a batch are durable before its keys go; then REMOVED or STAYED tells what the server answered. KEY frames
-at the end without either are a batch of which nobody knows: the reply was lost, or we were killed.
+is the HEADER. A CALL frame holds the one call of a client that waits for a person, as it is to be sent. KEY frames of a batch are
+durable before its keys go; then REMOVED or STAYED tells what the server answered. KEY frames at the end without either are a batch of
+which nobody knows: the reply was lost, or we were killed. A value that is too large for memory stands in PIECE frames, one after the
+other; a BIG frame, later, is what a KEY frame is for others. Pieces that no BIG frame names belong to nothing.
 """
 
 import json
@@ -23,6 +25,7 @@ _HEAD = struct.Struct(">cI")
 HEAD_SIZE = _HEAD.size
 _SUM = 32
 _KEY = struct.Struct(">IqI")
+_BIG = struct.Struct(">IqIQq32s")
 
 
 class TrashError(ValueError):
@@ -33,12 +36,19 @@ class Frame(Enum):
     """What a frame tells."""
 
     HEADER = b"H"
+    CALL = b"C"
     KEY = b"K"
+    PIECE = b"P"
+    BIG = b"B"
     REMOVED = b"R"
     STAYED = b"S"
 
 
 _KINDS = frozenset(frame.value for frame in Frame)
+KEYS = frozenset({Frame.KEY, Frame.BIG})
+"""Frames that tell of one key."""
+PIECE_COST = HEAD_SIZE + _SUM
+"""Bytes that a PIECE frame needs besides its piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,21 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class Big:
+    """A value that is not held in memory.
+
+    Attributes:
+        size: Bytes of the reply of DUMP.
+        digest: SHA-256 of it, 64 hexadecimal digits.
+        at: Where its first PIECE frame begins; -1 if it was read and not kept.
+    """
+
+    size: int
+    digest: str
+    at: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class Captured:
     """One key with its value.
 
@@ -66,18 +91,30 @@ class Captured:
         db: Number of the database.
         key: Its name.
         expires_ms: When it ends, in milliseconds since 1970-01-01 UTC; -1 for never.
-        dump: The reply of DUMP; empty if it goes without a copy.
+        dump: The reply of DUMP; empty if it goes without a copy, or is big.
+        big: Where the reply lies in pieces.
     """
 
     db: int
     key: bytes
     expires_ms: int
     dump: bytes
+    big: Big | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of its frame."""
-        return HEAD_SIZE + _KEY.size + len(self.key) + len(self.dump) + _SUM
+        """Bytes of its frame, without the pieces."""
+        return HEAD_SIZE + (_KEY if self.big is None else _BIG).size + len(self.key) + len(self.dump) + _SUM
+
+    @property
+    def length(self) -> int:
+        """Bytes of the reply of DUMP; 0 without a copy."""
+        return len(self.dump) if self.big is None else self.big.size
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the reply of DUMP."""
+        return sha256(self.dump).hexdigest() if self.big is None else self.big.digest
 
 
 @dataclass(slots=True)
@@ -96,10 +133,10 @@ class Told:
 
     def add(self, kind: Frame, body: bytes) -> None:
         """Take in one more frame."""
-        if kind is Frame.KEY:
-            one = parse_key(body)
-            self.open[one.db, one.key] = bool(one.dump)
-            self.size += len(one.dump)
+        if kind in KEYS:
+            one = parse_one(kind, body)
+            self.open[one.db, one.key] = one.length > 0
+            self.size += one.length
         elif kind is Frame.REMOVED:
             self.removed |= self.open
             self.open = {}
@@ -175,3 +212,28 @@ def parse_key(body: bytes) -> Captured:
     if end > len(body):
         raise TrashError("a key that is too short")
     return Captured(db, expires_ms=expires_ms, key=body[_KEY.size : end], dump=body[end:])
+
+
+def one_frame(one: Captured) -> bytes:
+    """The KEY or BIG frame of one key."""
+    if one.big is None:
+        return frame_bytes(Frame.KEY, key_body(one))
+    big = one.big
+    head = _BIG.pack(one.db, one.expires_ms, len(one.key), big.size, big.at, bytes.fromhex(big.digest))
+    return frame_bytes(Frame.BIG, head + one.key)
+
+
+def parse_one(kind: Frame, body: bytes) -> Captured:
+    """Read the body of a KEY or BIG frame.
+
+    Raises:
+        TrashError: It has another length than it says.
+    """
+    if kind is Frame.KEY:
+        return parse_key(body)
+    if len(body) < _BIG.size:
+        raise TrashError("a large key that is too short")
+    db, expires_ms, length, size, at, digest = _BIG.unpack_from(body)
+    if _BIG.size + length != len(body):
+        raise TrashError("a large key of another length than it says")
+    return Captured(db, body[_BIG.size :], expires_ms, b"", Big(size, digest.hex(), at))

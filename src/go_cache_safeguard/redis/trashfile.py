@@ -7,107 +7,35 @@ Never:     changes what it has written; removes any file but one of its own fold
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.core.operation import is_operation_id
-from go_cache_safeguard.redis.trash import (
-    HEAD_SIZE,
-    Captured,
-    Frame,
-    Header,
-    Told,
-    TrashError,
-    frame_bytes,
-    frame_rest,
-    header_body,
-    key_body,
-    parse_frame,
-    parse_header,
-    parse_key,
-)
+from go_cache_safeguard.redis.trashlog import Kept, TrashLocked, TrashLog, TrashUnusable
 
 _SUFFIX = ".values"
+_LOCK = ".lock"
+_PIECE = 1 << 20
 
 
-class TrashUnusable(Failure):
-    """Captured values cannot be written or read."""
-
-    id = "trash-unusable"
-    exit_code = ExitCode.RESTORE_FAILED
-    meaning = "the file with captured values of a Redis operation is missing, damaged, or cannot be written"
-
-
-class TrashLocked(Failure):
-    """Another process works on the same operation."""
-
-    id = "trash-locked"
-    exit_code = ExitCode.LOCKED
-    meaning = "another process works on the same Redis operation"
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """One file.
-
-    Attributes:
-        op: The operation.
-        size: Bytes on disk.
-    """
-
-    op: str
-    size: int
-
-
-class TrashFile:
+class TrashFile(TrashLog):
     """An open file of captured values, locked by us. Use it in a `with` statement."""
 
+    may_be_torn = True
+
     def __init__(self, handle: int, path: Path) -> None:
+        super().__init__(str(path), partial(os.close, handle))
         self.path = path
         self._handle = handle
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._handle)
 
     @property
     def size(self) -> int:
         """Bytes on disk."""
         return os.fstat(self._handle).st_size
-
-    def begin(self, header: Header) -> None:
-        """Write the first frame, or see that the file is about just this.
-
-        Raises:
-            TrashUnusable: It is about something else, or cannot be written.
-        """
-        if self.size:
-            if self.header() != header:
-                raise TrashUnusable(f"{self.path} is about another operation", not_done="nothing was removed")
-            self._cut_torn_end()
-            return
-        self._write(frame_bytes(Frame.HEADER, header_body(header)))
-        self.sync()
-        with _folder(self.path.parent) as handle:
-            os.fsync(handle)
-
-    def keep(self, batch: Sequence[Captured]) -> None:
-        """Write values, durable when this returns."""
-        self._write(b"".join([frame_bytes(Frame.KEY, key_body(one)) for one in batch]))
-        self.sync()
-
-    def tell(self, kind: Frame) -> None:
-        """Write what became of the last batch. The next `keep` or `sync` makes it durable."""
-        self._write(frame_bytes(kind))
 
     def sync(self) -> None:
         """Make everything durable."""
@@ -116,87 +44,17 @@ class TrashFile:
         except OSError as error:
             raise self._unusable(error) from error
 
-    def header(self) -> Header:
-        """What the file is about."""
-        for kind, body in self.frames():
-            if kind is Frame.HEADER:
-                try:
-                    return parse_header(body)
-                except TrashError as error:
-                    raise TrashUnusable(f"{self.path}: {error}", not_done="nothing was put back") from error
-            break
-        raise TrashUnusable(f"{self.path} is not a file of captured values", not_done="nothing was put back")
+    def _begun(self) -> None:
+        with _folder(self.path.parent) as handle:
+            os.fsync(handle)
 
-    def told(self) -> Told:
-        """What all frames say together."""
-        told = Told()
-        for kind, body in self.frames():
-            told.add(kind, body)
-        return told
+    def _read(self, at: int) -> Iterator[bytes]:
+        while piece := os.pread(self._handle, _PIECE, at):
+            yield piece
+            at += len(piece)
 
-    def values(self) -> Iterator[Captured]:
-        """Every value that went or may have gone, one after the other; of two copies of a key the last.
-
-        Raises:
-            TrashUnusable: Bytes were changed; raised after every value that stands before them.
-        """
-        told, last, damage = Told(), dict[tuple[int, bytes], int](), None
-        try:
-            for number, (kind, body) in enumerate(self.frames()):
-                told.add(kind, body)
-                if kind is Frame.KEY:
-                    one = parse_key(body)
-                    last[one.db, one.key] = number
-        except TrashUnusable as error:
-            damage = error
-        wanted = {last[place] for place in (*told.removed, *told.open)}
-        end = max(wanted, default=-1)
-        for number, (_, body) in enumerate(self.frames() if wanted else ()):
-            if number in wanted:
-                yield parse_key(body)
-            if number == end:
-                break
-        if damage is not None:
-            raise damage
-
-    def frames(self) -> Iterator[tuple[Frame, bytes]]:
-        """Every whole frame. One that a crash cut off ends the file.
-
-        Raises:
-            TrashUnusable: Bytes were changed.
-        """
-        for _, kind, body in self._frames():
-            yield kind, body
-
-    def _frames(self) -> Iterator[tuple[int, Frame, bytes]]:
-        """With the place at which each frame ends."""
-        end = self.size
-        with os.fdopen(os.dup(self._handle), "rb") as file:
-            file.seek(0)
-            at = 0
-            while at + HEAD_SIZE <= end:
-                head = file.read(HEAD_SIZE)
-                try:
-                    length = frame_rest(head)
-                    if at + HEAD_SIZE + length > end:
-                        return
-                    kind, body = parse_frame(head, file.read(length))
-                except TrashError as error:
-                    if not any(head) and not any(file.read()):
-                        return  # space that a power cut left without its bytes
-                    raise TrashUnusable(
-                        f"{self.path}, byte {at}: {error}", not_done="nothing was put back from there on"
-                    ) from error
-                at += HEAD_SIZE + length
-                yield at, kind, body
-
-    def _cut_torn_end(self) -> None:
-        """What a crash left of a frame must not stand before the next one."""
-        whole = 0
-        for whole, _, _ in self._frames():  # noqa: B007 - the last one counts
-            pass
-        if whole != self.size:
-            os.ftruncate(self._handle, whole)
+    def _cut(self, size: int) -> None:
+        os.ftruncate(self._handle, size)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -210,8 +68,50 @@ class TrashFile:
         return TrashUnusable(
             f"{self.path} cannot be written: {error.strerror}",
             not_done="what was not kept was not removed",
-            hint="make room, or choose another place with the setting state.dir",
+            hint="make room, or choose another place with the setting redis.trash",
         )
+
+
+class Folder:
+    """A folder of such files.
+
+    Attributes:
+        path: The folder.
+        url: The same as text.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.url = str(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def see_fit(self) -> None:
+        """A folder is as good as its disk."""
+
+    def open(self, op: str, *, new: bool = False) -> TrashFile:
+        """See `open_trash`."""
+        return open_trash(self.path, op, new=new)
+
+    def kept(self) -> list[Kept]:
+        """Every file, by operation."""
+        return kept(self.path)
+
+    def free(self) -> int | None:
+        """Bytes that we may still write to its disk."""
+        try:
+            return free_bytes(self.path)
+        except OSError as error:
+            raise TrashUnusable(f"{self.path}: {error.strerror}", not_done="nothing was removed") from error
+
+    def throw_away(self, op: str) -> int:
+        """Remove the file of an operation for good."""
+        return throw_away(self.path, op)
 
 
 def open_trash(folder: Path, op: str, *, new: bool = False) -> TrashFile:
@@ -233,10 +133,10 @@ def open_trash(folder: Path, op: str, *, new: bool = False) -> TrashFile:
     except OSError as error:
         raise TrashUnusable(f"{path} cannot be opened: {error.strerror}", not_done="nothing was done") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        _lock(handle, op)
+    except TrashLocked:
         os.close(handle)
-        raise TrashLocked(f"another process works on {op}", not_done="nothing was done") from error
+        raise
     return TrashFile(handle, path)
 
 
@@ -270,6 +170,39 @@ def throw_away(folder: Path, op: str) -> int:
             raise
         return 0
     return size
+
+
+@contextmanager
+def locked(folder: Path, op: str) -> Iterator[None]:
+    """Keep other processes from an operation whose values lie elsewhere, by a file of ours.
+
+    Args:
+        folder: For the files of this kind, on this machine.
+        op: The operation.
+
+    Raises:
+        TrashLocked: Another process has it.
+    """
+    path = _path(folder, op).with_suffix(_LOCK)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(handle, op)
+        yield
+    finally:
+        os.close(handle)
+
+
+def forget_lock(folder: Path, op: str) -> None:
+    """Remove the file of `locked` after there is nothing to lock any more."""
+    with suppress(FileNotFoundError), _folder(folder) as handle:
+        os.unlink(f"{op}{_LOCK}", dir_fd=handle)
+
+
+def _lock(handle: int, op: str) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise TrashLocked(f"another process works on {op}", not_done="nothing was done") from error
 
 
 @contextmanager

@@ -56,7 +56,9 @@ def test_only_what_is_done_is_purged_and_a_purge_has_no_way_back() -> None:
     assert reachable(State.PURGING) == {State.PURGING, State.PURGED}
 
 
-@pytest.mark.parametrize("end", ["REFUSED", "REJECTED", "EXPIRED", "CANCELLED", "ROLLED_BACK", "UNDONE", "PURGED"])
+@pytest.mark.parametrize(
+    "end", ["REFUSED", "REJECTED", "EXPIRED", "CANCELLED", "ROLLED_BACK", "UNDONE", "PURGED", "PASSED"]
+)
 def test_an_end_has_no_way_out(end: str) -> None:
     assert not TRANSITIONS[State(end)]
 
@@ -74,3 +76,7 @@ def test_pending_and_unfinished_are_apart() -> None:
 
 def test_an_unknown_outcome_can_still_be_turned_back() -> None:
     assert TRANSITIONS[State.UNKNOWN] == {State.ROLLING_BACK, State.UNDOING}
+
+
+def test_only_what_was_allowed_or_approved_is_let_through() -> None:
+    assert [state for state in State if may_follow(state, State.PASSED)] == [State.ALLOWED, State.APPROVED]

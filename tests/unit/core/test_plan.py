@@ -1,6 +1,7 @@
 """A plan file: what is written is read, and anything else is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -84,3 +85,12 @@ def test_items_out_of_order_are_void_even_when_everything_else_fits() -> None:
     unsorted = Plan(**{**{name: getattr(PLAN, name) for name in PLAN.__dataclass_fields__}, "items": PLAN.items[::-1]})
     with pytest.raises(PlanVoid, match="not in the form that we write"):
         parse_plan(unsorted.data)
+
+
+def test_a_plan_about_one_call_is_bound_to_it_and_others_look_as_before() -> None:
+    bound = replace(PLAN, call="a" * 64)
+    assert parse_plan(bound.data) == bound
+    assert bound.digest != PLAN.digest != replace(PLAN, call="b" * 64).digest
+    assert b"call" not in PLAN.data
+    with pytest.raises(PlanVoid):
+        parse_plan(bound.data.replace(b'"call":"' + b"a" * 64 + b'"', b'"call":1'))

@@ -1,13 +1,10 @@
 """Several processes read what one would have read."""
 
-import gc
 import os
 import time
 import zipfile
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,15 +27,6 @@ def modcache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr(f"{version}/a.go", f"package a // {version}")
     return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _leave_no_child() -> Iterator[None]:
-    """The helper that Python starts beside such processes lives as long as we; other tests want to have no child."""
-    yield
-    gc.collect()
-    tracker: Any = resource_tracker
-    tracker._resource_tracker._stop()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from go_cache_safeguard.journal import store
 from go_cache_safeguard.journal.chain import BreakKind, parse_head
 from go_cache_safeguard.journal.record import NO_PREV, parse_record
 from go_cache_safeguard.journal.store import (
+    Entry,
     Journal,
     JournalTampered,
     JournalUnusable,
@@ -530,15 +531,15 @@ ATTACKS = [
     (("DELETE FROM record WHERE seq IN (4, 5)",), [(4, BreakKind.MISSING)]),
     (("DELETE FROM record WHERE seq > 6",), [(7, BreakKind.TRUNCATED)]),
     (("DELETE FROM record",), [(1, BreakKind.TRUNCATED)]),
-    (("INSERT INTO record SELECT 9, op, body, hash FROM record WHERE seq = 5",), [(9, BreakKind.INSERTED)]),
-    (("INSERT INTO record SELECT -1, op, body, hash FROM record WHERE seq = 5",), [(-1, BreakKind.INSERTED)]),
+    (("INSERT INTO record SELECT 9, op, body, hash FROM record WHERE seq = 5",), [(9, BreakKind.DUPLICATED)]),
+    (("INSERT INTO record SELECT -1, op, body, hash FROM record WHERE seq = 5",), [(-1, BreakKind.DUPLICATED)]),
     (
         (
             "UPDATE record SET seq = -3 WHERE seq = 3",
             "UPDATE record SET seq = 3 WHERE seq = 6",
             "UPDATE record SET seq = 6 WHERE seq = -3",
         ),
-        [(3, BreakKind.REORDERED), (6, BreakKind.REORDERED)],
+        [(3, BreakKind.SWAPPED), (6, BreakKind.SWAPPED)],
     ),
 ]
 
@@ -654,3 +655,27 @@ def test_a_damaged_row_cannot_pass_for_other_lines_of_an_export(path: Path) -> N
 def test_stored_bodies_are_records(journal: Journal) -> None:
     walk(journal, OP, *HELD)
     assert [parse_record(row.body) for row in journal.rows()] == list(journal.records())
+
+
+def test_several_notes_are_one_transaction_and_the_head_catches_up(journal: Journal, path: Path) -> None:
+    journal.note("config", {})
+    behind = path.with_name(path.name + ".head").read_bytes()
+    journal.write_all([Entry("call-passed", {"number": number}) for number in range(3)])
+    assert [record.data.get("number") for record in journal.records()] == [None, 0, 1, 2]
+    assert path.with_name(path.name + ".head").read_bytes() == behind
+    assert (journal.verify(), journal.last_seq) == ([], 4)
+    journal.catch_up()
+    assert path.with_name(path.name + ".head").read_bytes() != behind
+    with pytest.raises(ValueError, match="step"):
+        journal.write_all([Entry("fine", {}), Entry("Not fine", {})])
+    assert journal.last_seq == 4
+
+
+def test_notes_are_no_moves_of_operations(journal: Journal) -> None:
+    walk(journal, OP, *HELD)
+    journal.note("token-minted", {}, op=OP)
+    journal.note("config", {})
+    assert [record.step for record in journal.moves()] == [str(state) for state in HELD]
+    walk(journal, OP, State.REJECTED)
+    assert [record.step for record in journal.moves(3)] == ["REJECTED"]
+    assert list(journal.moves(journal.last_seq)) == []

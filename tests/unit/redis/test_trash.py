@@ -1,11 +1,14 @@
 """The form of captured values."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from go_cache_safeguard.redis.trash import (
     HEAD_SIZE,
+    Big,
     Captured,
     Frame,
     Header,
@@ -15,11 +18,14 @@ from go_cache_safeguard.redis.trash import (
     frame_rest,
     header_body,
     key_body,
+    one_frame,
     parse_frame,
     parse_header,
     parse_key,
+    parse_one,
 )
 
+BIGS = st.builds(Big, st.integers(0, 2**63), st.binary(min_size=32, max_size=32).map(bytes.hex), st.integers(-1, 2**62))
 VALUES = st.builds(Captured, st.integers(0, 99), st.binary(max_size=20), st.integers(-1, 2**50), st.binary(max_size=40))
 
 
@@ -29,6 +35,26 @@ def test_a_value_comes_back_and_knows_its_size(one: Captured) -> None:
     assert len(frame) == one.size == HEAD_SIZE + frame_rest(frame[:HEAD_SIZE])
     kind, body = parse_frame(frame[:HEAD_SIZE], frame[HEAD_SIZE:])
     assert (kind, parse_key(body)) == (Frame.KEY, one)
+
+
+@given(one=st.builds(lambda one, big: replace(one, dump=b"", big=big), VALUES, BIGS))
+def test_a_large_value_comes_back_without_its_pieces(one: Captured) -> None:
+    frame = one_frame(one)
+    assert len(frame) == one.size
+    kind, body = parse_frame(frame[:HEAD_SIZE], frame[HEAD_SIZE:])
+    assert (kind, parse_one(kind, body)) == (Frame.BIG, one)
+    assert one.big is not None
+    assert (one.length, one.digest) == (one.big.size, one.big.digest)
+    for wrong in (body[:-1], body + b"x", b""):
+        with pytest.raises(TrashError):
+            parse_one(Frame.BIG, wrong)
+
+
+def test_pieces_alone_are_of_no_key() -> None:
+    told = Told()
+    told.add(Frame.PIECE, b"any bytes")
+    told.add(Frame.REMOVED, b"")
+    assert (told.removed, told.size) == ({}, 0)
 
 
 @given(one=VALUES, at=st.integers(0, 10_000), bit=st.integers(0, 7))

@@ -51,18 +51,23 @@ def judge(facts: NameFacts) -> Verdict:
     )
 
 
+def may_lose(key: bytes, rules: Rules) -> bool:
+    """Whether the rules let something be lost of a key of this name."""
+    return next(_protected(key, rules), None) is None
+
+
 def _problems(facts: NameFacts) -> Iterator[str]:
     for glob in facts.patterns:
         if is_whole_keyspace(glob, facts.rules.separator, facts.rules.depth):
             yield f"the pattern {name_of(glob)} takes in a whole key space"
     for key in facts.keys:
-        yield from _of_key(key, facts.rules)
+        if is_glob(key) and is_whole_keyspace(key, facts.rules.separator, facts.rules.depth):
+            yield f"the key {name_of(key)} looks like a pattern of a whole key space; a server would take it for a name"
+        yield from _protected(key, facts.rules)
 
 
-def _of_key(key: bytes, rules: Rules) -> Iterator[str]:
+def _protected(key: bytes, rules: Rules) -> Iterator[str]:
     name = name_of(key)
-    if is_glob(key) and is_whole_keyspace(key, rules.separator, rules.depth):
-        yield f"the key {name} looks like a pattern of a whole key space; a server would take it for a name"
     for pattern in rules.protect:
         if pattern.matches(key):
             yield f"the key {name} is protected by {name_of(pattern.text)}"

@@ -1,0 +1,216 @@
+"""Hooks that answer, refuse, redirect, hang or are nobody's: what is held stays held, and people hear of it."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from certificates import certificates
+from go_cache_safeguard.approval import notify
+from go_cache_safeguard.approval.eyes import Allowed
+from go_cache_safeguard.approval.notify import NotSent, Sent, deliver
+from go_cache_safeguard.approval.webhook import Message, Target, parse_secret, parse_target, verify
+from go_cache_safeguard.config.layer import ConfigBad
+from go_cache_safeguard.core.lifecycle import State
+from go_cache_safeguard.flows.hooks import FAILED, SENT, Announcer, Hook, ask_elsewhere, hook_of
+from go_cache_safeguard.flows.ledger import Ledger
+from go_cache_safeguard.flows.progress import Silent
+from go_cache_safeguard.flows.session import Session, new_operation_id, open_session
+from hookservers import DRIP, HANG, SECRET, HookServer, hooked
+
+MESSAGE = Message("op_0000000000000001_held", b'{"a":1}')
+KEY = parse_secret(SECRET)
+
+
+def target_of(url: str, *allow: str) -> Target:
+    found = parse_target(url, allow)
+    assert isinstance(found, Target)
+    return found
+
+
+def sent_to(hook: HookServer, timeout_s: float = 1) -> Sent | NotSent:
+    assert KEY is not None
+    place = target_of(hook.url, "127.0.0.1")
+    return deliver(place, KEY, MESSAGE, timeout_s=timeout_s, pause=lambda _seconds: False)
+
+
+def test_a_message_arrives_signed_and_whole() -> None:
+    with hooked(200) as hook:
+        assert sent_to(hook) == Sent(200, 1)
+        (one,) = hook.received
+    assert (one.path, one.body) == ("/hook?to=ops", MESSAGE.body)
+    assert KEY is not None
+    assert verify(KEY, one.headers, one.body, now_s=int(one.headers["webhook-timestamp"])) == Allowed()
+    assert Webhook(SECRET).verify(one.body, one.headers) == {"a": 1}  # as any receiver would
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(one.body + b" ", one.headers)
+
+
+def test_a_hook_that_fails_twice_gets_the_same_message_a_third_time() -> None:
+    with hooked(500, 503, 200) as hook:
+        assert sent_to(hook) == Sent(200, 3)
+        assert {(one.headers["webhook-id"], one.body) for one in hook.received} == {(MESSAGE.id, MESSAGE.body)}
+
+
+@pytest.mark.parametrize(
+    ("answers", "tries", "why"),
+    [
+        ((500,), 3, "500"),
+        ((404,), 1, "404"),
+        ((307,), 1, "redirects"),
+        ((HANG,), 3, "did not"),
+        ((DRIP,), 3, "did not"),
+    ],
+)
+def test_a_hook_that_does_not_take_it_is_given_up(answers: tuple[int, ...], tries: int, why: str) -> None:
+    with hooked(*answers) as hook:
+        answer = sent_to(hook, 0.3)
+        assert isinstance(answer, NotSent)
+        assert why in answer.why
+        assert (answer.tries, len(hook.received)) == (tries, tries)
+        assert {one.path for one in hook.received} == {"/hook?to=ops"}
+
+
+def test_nobody_listens() -> None:
+    with hooked() as hook:
+        pass
+    assert isinstance(sent_to(hook), NotSent)
+
+
+def test_a_hook_with_tls_has_to_prove_who_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = certificates(tmp_path)
+    with hooked(tls=made) as hook:
+        unknown = sent_to(hook, 5)
+        assert isinstance(unknown, NotSent)
+        assert "prove" in unknown.why
+        assert hook.received == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(made.ca))
+        assert sent_to(hook, 5) == Sent(204, 1)
+
+
+def test_an_address_that_is_forbidden_is_never_connected_to() -> None:
+    assert KEY is not None
+    with hooked() as hook:
+        for url in (
+            f"https://localhost:{hook.port}/",
+            f"https://[::ffff:127.0.0.1]:{hook.port}/",
+            "https://169.254.169.254/",
+        ):
+            answer = deliver(target_of(url), KEY, MESSAGE, timeout_s=1)
+            assert isinstance(answer, NotSent)
+            assert answer.tries == 0
+        assert hook.received == []
+
+
+def test_a_name_that_also_stands_for_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert KEY is not None
+    monkeypatch.setattr(notify, "_addresses", lambda _target: ["8.8.8.8", "10.0.0.1"])
+    answer = deliver(target_of("https://hooks.example/"), KEY, MESSAGE, timeout_s=1)
+    assert isinstance(answer, NotSent)
+    assert "10.0.0.1" in answer.why
+    assert answer.tries == 0
+
+
+def test_the_address_that_was_judged_is_the_one_that_is_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert KEY is not None
+    with hooked() as hook:
+        # Whoever asked for this name again would find nobody: it exists in no file and in no server.
+        monkeypatch.setattr(notify, "_addresses", lambda _target: ["127.0.0.1"])
+        place = target_of(f"http://rebound.invalid:{hook.port}/x", "rebound.invalid")
+        assert deliver(place, KEY, MESSAGE, timeout_s=1) == Sent(204, 1)
+        assert hook.received[0].headers["host"] == f"rebound.invalid:{hook.port}"
+
+
+# In the journal
+
+
+def session_of(folder: Path, settings: dict[str, str]) -> Session:
+    return open_session({"state.dir": str(folder / "state"), "approval.self": "always", **settings}, progress=Silent())
+
+
+def held(session: Session) -> str:
+    op = new_operation_id()
+    with session.journal() as journal:
+        journal.advance(op, State.REQUESTED, {"kind": "go-build", "digest": "ab" * 32})
+        journal.advance(op, State.CHECKED, {})
+        journal.advance(op, State.HELD, {"reasons": ["too much"]})
+    return op
+
+
+def steps(session: Session, op: str) -> list[str]:
+    with session.journal(read_only=True) as journal:
+        return [record.step for record in journal.records(op=op)]
+
+
+def the_hook(session: Session) -> Hook:
+    hook = hook_of(session)
+    assert hook is not None
+    return hook
+
+
+def test_what_became_of_a_message_is_in_the_journal_without_the_path_of_the_hook(tmp_path: Path) -> None:
+    with hooked(204, 404) as hook:
+        session = session_of(tmp_path, hook.settings(tmp_path))
+        op = held(session)
+        for _ in range(2):
+            with session.journal() as journal:
+                operation, trouble = ask_elsewhere(session, journal, the_hook(session), op)
+                assert (operation.state, bool(trouble)) == (State.HELD, len(hook.received) == 2)
+    assert steps(session, op)[-2:] == [SENT, FAILED]
+    with session.journal(read_only=True) as journal:
+        told = [dict(record.data) for record in journal.records(op=op)][-2:]
+    assert told[0] == {"hook": f"http://127.0.0.1:{hook.port}", "message": f"{op}_held", "status": 204, "tries": 1}
+    assert "to=ops" not in str(told)
+
+
+def test_a_queue_that_is_full_drops_what_comes_says_so_and_never_waits(tmp_path: Path) -> None:
+    said: list[str] = []
+    with hooked(HANG, 204) as hook:
+        session = session_of(tmp_path, hook.settings(tmp_path, approval__hook_timeout="20s"))
+        ops = [held(session) for _ in range(3)]
+        with session.journal(read_only=True) as journal:
+            first, second, third = (journal.operation(op) for op in ops)
+        ledger = Ledger(session.journal)
+        announcer = Announcer(the_hook(session), ledger, said.append, most=1)
+        announcer.tell(first)
+        hook.one()  # its message is on its way, and hangs
+        announcer.tell(second)
+        announcer.tell(third)
+        assert len(said) == 1
+        assert ops[2] in said[0]
+        hook.let_go.set()
+        hook.one()
+        announcer.close()
+        ledger.close()
+    assert FAILED in steps(session, ops[2])
+    assert not any(thread.name == "hooks" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("approval.hook_allow", ""),
+        ("approval.hook_allow", "hooks.example"),
+        ("approval.hook_secret_file", ""),
+        ("approval.hook_secret_file", "/nonexistent/secret"),
+        ("approval.hook", "https://user:word@hooks.example/"),
+        ("approval.hook", "file:///etc/passwd"),
+    ],
+)
+def test_a_hook_that_cannot_be_used_is_refused_before_anything(tmp_path: Path, setting: str, value: str) -> None:
+    settings = HookServer(port=1).settings(tmp_path) | {setting: value}
+    with pytest.raises(ConfigBad):
+        hook_of(session_of(tmp_path, settings))
+
+
+def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    settings = HookServer(port=1).settings(tmp_path)
+    (tmp_path / "hook-secret").chmod(0o640)
+    with pytest.raises(ConfigBad, match="can be read by others"):
+        hook_of(session_of(tmp_path, settings))
+
+
+def test_by_default_and_by_name_the_terminal_is_asked(tmp_path: Path) -> None:
+    assert hook_of(session_of(tmp_path, {})) is None
+    assert hook_of(session_of(tmp_path, {"approval.hook": "cli-interactive"})) is None

@@ -1,0 +1,38 @@
+"""A long journal is cut into runs that leave no row out and none twice."""
+
+from pathlib import Path
+
+import pytest
+
+from go_cache_safeguard.journal.store import Entry, open_journal
+from go_cache_safeguard.journal.sweepers import parts, sweep_all, sweep_part
+
+
+@pytest.mark.parametrize("last", [1, 2, 7, 8, 9, 100, 12_345])
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_every_number_is_in_one_run(last: int, count: int) -> None:
+    runs = parts(last, count)
+    assert runs[0][0] < 1  # where no row should be, and where one would be found
+    assert runs[-1][1] == last
+    assert [low for low, _ in runs[1:]] == [high + 1 for _, high in runs[:-1]]
+    assert len(runs) <= count
+
+
+def test_runs_of_helpers_are_those_of_one_reader(tmp_path: Path) -> None:
+    path = tmp_path / "journal" / "journal.sqlite"
+    with open_journal(path, actor="uid:1(a)", version="1") as journal:
+        journal.write_all([Entry("progress", {"n": n}) for n in range(2500)])
+        journal.catch_up()
+    whole = sweep_part(path, -1, 2500)
+    assert whole is not None
+    runs = sweep_all(path, 2500)
+    assert b"".join(run.leaves for run in runs) == whole[0].leaves
+    assert [run.first for run in runs] == [low if low > 0 else 1 for low, _ in parts(2500, len(runs))]
+
+
+def test_one_bad_run_leaves_none(tmp_path: Path) -> None:
+    path = tmp_path / "journal" / "journal.sqlite"
+    with open_journal(path, actor="uid:1(a)", version="1") as journal:
+        journal.note("progress", {})
+        journal._db.execute("INSERT INTO record VALUES (2, NULL, x'00', x'00')")
+    assert sweep_all(path, 2) == []
