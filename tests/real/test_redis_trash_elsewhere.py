@@ -5,11 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,7 +28,7 @@ from go_cache_safeguard.redis.trashlog import TrashLocked, TrashUnusable
 from go_cache_safeguard.redis.trashserver import ServerBin, TrashStream
 from go_cache_safeguard.snapshot.store import open_store
 from redisgates import asking
-from redisguard import Guard, dropping, everything
+from redisguard import Guard, dropping, everything, killed_at
 from rediskeys import build, pipeline
 from redisservers import Client, Server, running
 from s3servers import Remote, bucket_at, s3_server
@@ -333,32 +332,6 @@ def test_objects_that_somebody_removed_are_missed(
     assert client("DBSIZE") == 4
 
 
-def _killed(act: Callable[[], object], kind: type, name: str, number: int, *, after: bool) -> bool:
-    """Do it in a child that is killed at its n-th call, before or after. Returns whether it was."""
-    child = os.fork()
-    if child:
-        status = os.waitpid(child, 0)[1]
-        assert status in {0, signal.SIGKILL}, "it failed instead"
-        return status == signal.SIGKILL
-    try:
-        real, calls = getattr(kind, name), [0]
-
-        def call(*args: Any, **named: Any) -> Any:
-            calls[0] += 1
-            if calls[0] == number and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            answer = real(*args, **named)
-            if calls[0] == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return answer
-
-        setattr(kind, name, call)
-        act()
-    except BaseException:  # noqa: BLE001 - nothing may return into the tests of the parent
-        os._exit(1)
-    os._exit(0)
-
-
 def _settled(guard: Guard) -> None:
     """What a person would do after a crash: recover, and put back what went."""
     problems = [one.problem for one in recover(guard.session(), None, wait_s=0) if one.problem]
@@ -388,19 +361,19 @@ def test_killed_anywhere_nothing_is_lost_with_the_trash_on_another_server(
     guard = on_server
     before = everything(client)
     for number in range(1, 30):
-        killed = _killed(lambda: guard.remove(FLUSH), kind, name, number, after=after)
+        killed = killed_at(lambda: guard.remove(FLUSH), kind, name, number, after=after)
         _settled(guard)
         assert everything(client) == before, (number, guard.state_of(guard.last()))
         if not killed:
             break
     guard.remove(FLUSH)
-    _killed(lambda: undo(guard.session(), guard.last()), Link, "restore", 1, after=after)
+    killed_at(lambda: undo(guard.session(), guard.last()), Link, "restore", 1, after=after)
     _settled(guard)
     assert everything(client) == before
     session = guard.session()
     with session.journal() as journal:
         for one in stored(session, journal):
-            _killed(partial(_purged, guard, one.op), ServerBin, "throw_away", 1, after=after)
+            killed_at(partial(_purged, guard, one.op), ServerBin, "throw_away", 1, after=after)
     assert [one.problem for one in recover(session, None, wait_s=0) if one.problem] == []
     with session.journal() as journal:
         for one in stored(session, journal):

@@ -13,6 +13,8 @@ from go_cache_safeguard.core.verdict import Outcome, Verdict
 
 SCHEMA = "go-cache-safeguard"
 _COLOR = {Outcome.PASS: "green", Outcome.WARN: "yellow", Outcome.UNKNOWN: "magenta", Outcome.BLOCK: "bold red"}
+_WIDEST = 4_000
+"""Characters of a row. A name that is cut cannot be copied; a narrow terminal breaks the line itself."""
 
 
 class Screen:
@@ -34,6 +36,7 @@ class Screen:
                 no_color=None if color != "never" else True,
                 highlight=False,
                 soft_wrap=True,
+                width=_WIDEST,
                 emoji=False,  # `:100:` in a name is not a picture
             )
 
@@ -67,7 +70,7 @@ class Screen:
             table.add_column(name, justify="right" if at in right else "left", no_wrap=True)
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        self._console.print(table)
+        self._console.print(table, crop=False)
 
     def verdict(self, verdict: Verdict) -> None:
         """Print one check's answer with evidence and remedy."""

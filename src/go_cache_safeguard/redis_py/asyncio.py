@@ -6,7 +6,7 @@ Never:     sends anything itself (`redis_py.aiowire` does), or blocks the event 
 """
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool
@@ -19,8 +19,8 @@ from go_cache_safeguard.redis_py.aiowire import (
     guarded,
 )
 from go_cache_safeguard.redis_py.client import claiming
-from go_cache_safeguard.redis_py.guard import Guard, default_guard
 from go_cache_safeguard.redis_py.pools import guard_pool
+from go_cache_safeguard.redis_py.ruled import Ruled
 
 __all__ = [
     "GuardedBlockingConnectionPool",
@@ -33,64 +33,10 @@ __all__ = [
 ]
 
 
-class GuardedRedis(Redis):
-    """A drop-in for `redis.asyncio.Redis`; see `redis_py.client.GuardedRedis`.
+class GuardedRedis(Ruled, Redis):  # type: ignore[misc]  # bases of redis-py disagree, which shows beside another base
+    """A drop-in for `redis.asyncio.Redis`; see `redis_py.ruled.Ruled` for how it gets its guard."""
 
-    Attributes:
-        ruled_by: The guard of this class; None for the one of the process. `under` makes a class with another one.
-    """
-
-    ruled_by: ClassVar[Guard | None] = None
-
-    def __init__(self, *args: Any, guard: Guard | None = None, **kwargs: Any) -> None:
-        """As in redis-py.
-
-        Args:
-            *args: As in redis-py.
-            guard: Whose rules are kept; None for the class' own, or else the process'.
-            **kwargs: As in redis-py.
-
-        Raises:
-            Failure: The settings cannot be used.
-            ValueError: The pool is in use without a guard.
-        """
-        self._given = guard or self.ruled_by
-        super().__init__(*args, **kwargs)
-
-    @classmethod
-    def from_url(cls, url: str, *args: Any, guard: Guard | None = None, **kwargs: Any) -> Any:
-        """As in redis-py.
-
-        Args:
-            url: As in redis-py.
-            *args: Likewise.
-            guard: Whose rules are kept; None for the class' own, or else the process'.
-            **kwargs: As in redis-py.
-        """
-        if guard is not None:
-            return cls.under(guard).from_url(url, *args, **kwargs)
-        above: Any = super()
-        return above.from_url(url, *args, **kwargs)
-
-    @classmethod
-    def under(cls, guard: Guard) -> "type[GuardedRedis]":
-        """The same class with other rules, for libraries that take a class."""
-        return type(cls.__name__, (cls,), {"ruled_by": guard, "__module__": cls.__module__})
-
-    @property
-    def connection_pool(self) -> Any:
-        """As in redis-py; every connection of it asks first."""
-        return self._guarded_pool
-
-    @connection_pool.setter
-    def connection_pool(self, pool: Any) -> None:
-        self._guarded_pool = guard_pool(pool, self._given, derive=guarded)
-
-    @property
-    def guard(self) -> Guard:
-        """Whose rules are kept."""
-        found: Guard | None = self.connection_pool.connection_class.ruled_by
-        return found or default_guard()
+    derives = staticmethod(guarded)
 
     async def guard_status(self, op: str) -> str:
         """Where an operation stands; see `redis_py.client.GuardedRedis.guard_status`."""
