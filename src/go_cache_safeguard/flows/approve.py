@@ -171,7 +171,7 @@ def _check_person(session: Session, operation: Operation, approver: str) -> dict
 
 
 def _typed() -> str:
-    from getpass import getpass  # noqa: PLC0415 - only here
+    from getpass import getpass  # noqa: PLC0415 - brings termios, which few commands need
 
     return getpass("Token (not shown): ").strip()
 
