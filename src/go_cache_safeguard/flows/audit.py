@@ -124,6 +124,8 @@ def _audit(
         return Audit(examined.count, "", examined.breaks, (doubt,), ())
     pinned = [*pinned, *keys_in(config.text("audit.keys"))]
     found = _Findings(examined, sealer_of(config, journal), pinned)
+    if not examined.count:
+        found.doubts.append(f"{str(journal.path)!r} has no records: nothing was done yet, or all of it was taken away")
     found.beside()
     found.witnesses(config, seen)
     alone = config.choice("approval.self") != "never"

@@ -99,10 +99,8 @@ def _state(session: Session) -> Verdict:
 
 
 def _journal(session: Session) -> Verdict:
-    if not (session.state_dir / "journal.sqlite").exists():
-        return Verdict("journal", Outcome.PASS, "there is none yet; the first operation starts it")
     with session.journal(read_only=True) as journal:
-        breaks = journal.verify()
+        none, breaks = not journal.path.exists(), journal.verify()
         unfinished = [found.id for found in journal.operations() if found.state in UNFINISHED]
     if breaks:
         lines = tuple(f"record {one.seq}: {one.kind}: {one.text}" for one in breaks[:5])
@@ -110,4 +108,4 @@ def _journal(session: Session) -> Verdict:
     if unfinished:
         remedy = ("go-cache-safeguard recover",)
         return Verdict("journal", Outcome.WARN, f"{len(unfinished)} operations did not end", tuple(unfinished), remedy)
-    return Verdict("journal", Outcome.PASS, "whole")
+    return Verdict("journal", Outcome.PASS, "there is none yet; the first operation starts it" if none else "whole")

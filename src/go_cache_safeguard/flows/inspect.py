@@ -184,8 +184,6 @@ def _modules(session: Session) -> ModuleCache | None:
 
 
 def _operations(session: Session) -> tuple[tuple[Due, ...], tuple[str, ...], tuple[str, ...]]:
-    if not (session.state_dir / "journal.sqlite").exists():
-        return (), (), ()
     with session.journal(read_only=True) as journal:
         operations = journal.operations()
     unfinished = tuple(operation.id for operation in operations if operation.state in UNFINISHED)

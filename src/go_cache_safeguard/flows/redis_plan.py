@@ -480,8 +480,6 @@ def _blast(session: Session, facts: Facts, recent: int) -> blast_radius.BlastFac
 
 
 def _recent(session: Session) -> int:
-    if not (session.state_dir / "journal.sqlite").exists():
-        return 0
     now = datetime.fromtimestamp(time.time(), UTC)
     with session.journal(read_only=True) as journal:
         return removed_lately(journal.operations(), session.actor, now)

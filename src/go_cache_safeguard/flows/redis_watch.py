@@ -187,10 +187,6 @@ class Ledger:
             self._seen = max(self._seen, record.seq)
             self._take(record)
 
-    def begin(self) -> None:
-        """There is no journal yet: whatever it will say is new."""
-        self._seen = 0
-
     def through(self, run_id: str) -> Through:
         """Everything up to now, for one process; a removal tells when it is over."""
         found, rejected = Counter(self._passed), Counter[str]()
@@ -261,11 +257,8 @@ class _Looker:
 
     def ours(self, run_id: str) -> Through:
         """What was let through so far, with our own questions."""
-        if (self._session.state_dir / "journal.sqlite").exists():
-            with self._session.journal(read_only=True) as journal:
-                self._ledger.read(journal)
-        else:
-            self._ledger.begin()
+        with self._session.journal(read_only=True) as journal:
+            self._ledger.read(journal)
         known = self._ledger.through(run_id)
         more = self._more.counts() if self._more is not None else {}
         return Through(Counter(known.counts) + self._asked + Counter(more), known.pending, known.rejected)

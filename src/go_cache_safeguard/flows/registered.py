@@ -17,10 +17,8 @@ def registered(session: Session) -> tuple[Path, ...]:
     """Directories of registered modules, in the order in which they were named.
 
     Raises:
-        Failure: There is a journal, and it cannot be read.
+        Failure: The journal cannot be read.
     """
-    if not (session.state_dir / "journal.sqlite").exists():
-        return ()
     found: dict[str, None] = {}
     with session.journal(read_only=True) as journal:
         for record in journal.records():

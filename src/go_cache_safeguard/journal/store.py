@@ -578,7 +578,7 @@ def open_journal(
             owner of the directory that was there.
         actor: Who writes, for example `uid:1000(alice)`.
         version: Of this program.
-        read_only: Write nothing. The journal must exist.
+        read_only: Write nothing. What nobody has written to yet, or is just being made, is a journal without records.
         keeper: Told of each record, and before the journal is closed.
 
     Raises:
@@ -588,20 +588,33 @@ def open_journal(
         if not read_only:
             make_directory(path.parent)
             _make_file(path)
-        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
-        db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        db = _reader(path) if read_only else _connect(f"{path.absolute().as_uri()}?mode=rw")
         try:
-            _prepare(db, path, read_only=read_only)
+            _prepare(db, path)
             return Journal(db, path, actor=actor, version=version, read_only=read_only, keeper=keeper)
         except BaseException:
             db.close()
             raise
 
 
-def _prepare(db: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write to the file; to an empty database in memory if there is no journal yet."""
+    if path.exists():
+        db = _connect(f"{path.absolute().as_uri()}?mode=ro")
+        if _written_as(db, path):
+            return db
+        db.close()
+    return _connect(":memory:")
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA trusted_schema = OFF")
-    if _written_as(db, path) == 0 and not read_only:
+    if _written_as(db, path) == 0:
         _patiently(db, "PRAGMA journal_mode = WAL")
         _begin(db)
         try:

@@ -251,20 +251,30 @@ def test_a_reader_writes_nothing(path: Path) -> None:
             reader.advance(OP, State.APPROVED, {})
 
 
-def test_a_reader_needs_a_journal(tmp_path: Path) -> None:
-    with pytest.raises(JournalUnusable) as caught:
-        opened(tmp_path / "none.db", read_only=True)
-    assert caught.value.exit_code is ExitCode.JOURNAL
-    assert caught.value.not_done == "nothing was removed"
-    assert caught.value.hint
+def test_where_nobody_wrote_yet_a_reader_finds_nothing_and_makes_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path / "none.db", read_only=True) as reader:
+        assert (reader.last_seq, reader.operations(), reader.verify()) == (0, [], [])
+        with pytest.raises(NoSuchOperation):
+            reader.operation(OP)
+        with pytest.raises(JournalUnusable, match="opened for reading"):
+            reader.note("config", {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_that_was_taken_away_is_missed_by_its_head(path: Path) -> None:
+    with opened(path) as journal:
+        walk(journal, OP, *HELD)
+    path.unlink()
+    with opened(path, read_only=True) as reader:
+        assert [found.kind for found in reader.verify()] == [BreakKind.TRUNCATED]
 
 
 def test_a_journal_that_was_never_finished_is_finished_by_the_next_writer(tmp_path: Path) -> None:
     empty = tmp_path / "journal.db"
     empty.touch()
-    with pytest.raises(JournalUnusable, match="is not a journal"):
-        opened(empty, read_only=True)
+    with opened(empty, read_only=True) as reader:
+        assert reader.operations() == []
+    assert empty.stat().st_size == 0
     with opened(empty) as journal:
         assert journal.note("config", {}).seq == 1
 
