@@ -12,17 +12,17 @@ CODE := $(wildcard src tests benchmarks make)
 SERVERS := $(patsubst %,.toolchains/%/.made,redis-6.2 valkey-9.1)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard requirements/*.in))
 
-.PHONY: help run setup test check bench fuzz capture commands lock docs clean
+.PHONY: help run setup test check bench fuzz api-fuzz capture commands lock docs clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 run: .venv/.runtime ## look at this machine's Go build cache; changes nothing
 	@MAKE='$(MAKE)' sh make/run.sh
 
 setup: .venv/.dev $(TOOLCHAINS) $(SERVERS) ## all that the tests need
 	@sh make/packages.sh strace git redis-check-rdb=redis-tools systemd-analyze=systemd cc=gcc python3-config=python3-dev \
-	    promtool=prometheus prometheus-alertmanager
+	    promtool=prometheus prometheus-alertmanager chromium pg_lsclusters=postgresql faketime
 
 test: setup ## all tests; takes some minutes
 	$(BIN)/pytest -q -n 2 --dist worksteal
@@ -38,8 +38,12 @@ bench: setup ## the measurements that the docs quote
 	@sh make/packages.sh restic hyperfine borg=borgbackup redis-benchmark=redis-tools haproxy nutcracker
 	PYTHONPATH=tests $(BIN)/python benchmarks/run.py
 
-fuzz: setup ## compare the compiled scanner of requests with its twin and the reader, memory checked
+fuzz: setup ## compare what is compiled with its twins, memory checked
 	PYTHONPATH=tests $(BIN)/python make/fuzz_scan.py
+	PYTHONPATH=tests $(BIN)/python make/fuzz_digests.py
+
+api-fuzz: .venv/.dev ## send ten thousand generated cases to the API of `serve`
+	PYTHONPATH=tests $(BIN)/python make/api_fuzz.py
 
 commands: setup ## ask the servers at hand for their commands again
 	PYTHONPATH=tests $(BIN)/python make/redis_commands.py

@@ -1,9 +1,9 @@
 """How fast records become durable, one by one and grouped, how fast a journal is verified, and what a checkpoint costs.
 
-    python benchmarks/journal.py [DIRECTORY]
+    PYTHONPATH=tests python benchmarks/journal.py [DIRECTORY]
 
-The directory is on the disk that is to be measured; default: a temporary one. Result: stdout, and between the markers in
-docs/benchmarks.md.
+The directory is on the disk that is to be measured; default: a temporary one. The same is asked of a Postgres server on that disk.
+Result: stdout, and between the markers in docs/benchmarks.md.
 """
 
 import os
@@ -12,16 +12,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
+import postgres
 from go_cache_safeguard.config.files import load_config
 from go_cache_safeguard.config.resolve import Config
 from go_cache_safeguard.core.operation import operation_id
 from go_cache_safeguard.flows.audit import audit
 from go_cache_safeguard.flows.checkpoint import checkpoint
-from go_cache_safeguard.journal.chain import verify_chain
-from go_cache_safeguard.journal.record import Record, leaf_hash, record_bytes
-from go_cache_safeguard.journal.store import Entry, Journal, open_journal
+from go_cache_safeguard.journal.chain import Row, verify_chain
+from go_cache_safeguard.journal.database import turn
+from go_cache_safeguard.journal.record import Entry, Record, leaf_hash, record_bytes
+from go_cache_safeguard.journal.records import Records
+from go_cache_safeguard.journal.store import Journal, open_journal
 from page import machine, median, verdict, write_section
 
 SINGLE, GROUPED, TOGETHER, LONG, ROUNDS = 400, 20_000, 200, 200_000, 3
@@ -54,40 +58,42 @@ def middle(rates: list[Rate]) -> Rate:
     return median([rate[0] for rate in rates]), median([rate[1] for rate in rates])
 
 
-def one_by_one(journal: Journal) -> None:
+def one_by_one(journal: Records) -> None:
     """Each durable, and known to the head, before the next."""
     for at in range(SINGLE):
         journal.note("progress", {**TOLD, "n": at})
 
 
-def grouped(journal: Journal) -> None:
+def grouped(journal: Records) -> None:
     """As the writer of many threads' notes does it."""
     for at in range(0, GROUPED, TOGETHER):
         journal.write_all([Entry("progress", {**TOLD, "n": at + more}) for more in range(TOGETHER)])
     journal.catch_up()
 
 
+def many_rows(journal: Records, *, operations: bool) -> Iterator[Row]:
+    """What follows the first record of a long journal, byte for byte as it would write them."""
+    (first,) = journal.rows()
+    record = next(journal.records())
+    prev, now_ns = first.hash.hex(), time.monotonic_ns()
+    for at in range(LONG - 1):
+        op = operation_id(at // len(STEPS), at // len(STEPS)) if operations else None
+        step = STEPS[at % len(STEPS)] if operations else "call-passed"
+        data = {**TOLD, "items": at, "bytes": at}
+        place = (at + 2, prev, record.at, now_ns + at, record.boot)
+        body = record_bytes(Record(record.log, *place, "uid:0(root)", record.host, "1", op, step, data))
+        kept = leaf_hash(body)
+        prev = kept.hex()
+        yield Row(at + 2, op, body, kept)
+
+
 def long_journal(path: Path, *, operations: bool) -> None:
-    """A journal of many records, written past the slow way in, byte for byte as it would write them."""
+    """A journal of many records, written past the slow way in."""
     with opened(path) as journal:
         journal.note("config", {})
-        (first,) = journal.rows()
-        record = next(journal.records())
-
-        def rows() -> Iterator[tuple[int, str | None, bytes, bytes]]:
-            prev, now_ns = first.hash.hex(), time.monotonic_ns()
-            for at in range(LONG - 1):
-                op = operation_id(at // len(STEPS), at // len(STEPS)) if operations else None
-                step = STEPS[at % len(STEPS)] if operations else "call-passed"
-                data = {**TOLD, "items": at, "bytes": at}
-                place = (at + 2, prev, record.at, now_ns + at, record.boot)
-                body = record_bytes(Record(record.log, *place, "uid:0(root)", record.host, "1", op, step, data))
-                kept = leaf_hash(body)
-                prev = kept.hex()
-                yield at + 2, op, body, kept
-
+        rows = many_rows(journal, operations=operations)
         journal._db.execute("BEGIN IMMEDIATE")  # noqa: SLF001 - 200,000 records through the door would take minutes
-        journal._db.executemany("INSERT INTO record(seq, op, body, hash) VALUES (?, ?, ?, ?)", rows())  # noqa: SLF001 - as above
+        journal._db.executemany("INSERT INTO record(seq, op, body, hash) VALUES (?, ?, ?, ?)", rows)  # noqa: SLF001 - as above
         journal._db.execute("COMMIT")  # noqa: SLF001 - as above
         journal.catch_up()
 
@@ -135,6 +141,7 @@ def lines(base: Path) -> Iterator[str]:
     path = base / "operations" / "journal.sqlite"
     rate = measured(SINGLE * 50, lambda: slowly(path))
     yield row("the slow look that names breaks (fetching included)", SINGLE * 50, rate, None)
+    yield from shared(base)
     yield from signed(base, config)
 
 
@@ -155,6 +162,27 @@ def signed(base: Path, config: Config) -> Iterator[str]:
         f"A checkpoint after one more record of {LONG:,}: {median(took) * 1000:.1f} ms, durable; the first one, which hashes"
         f" all of them: {whole:.2f} s."
     )
+
+
+def shared(base: Path) -> Iterator[str]:
+    """The same asked of a Postgres server on this machine, through its socket."""
+    base.chmod(0o755)  # the server does not run as root
+    with postgres.running(base) as server, postgres.of_its_own(server, base) as database:
+        with database.journal("single") as journal:
+            journal.note("config", {})
+            rate = middle([measured(SINGLE, lambda: one_by_one(journal)) for _ in range(ROUNDS)])
+            yield row("Postgres: append, one by one, each durable", SINGLE, rate, 300)
+            rate = middle([measured(GROUPED, lambda: grouped(journal)) for _ in range(ROUNDS)])
+            yield row(f"Postgres: append, {TOGETHER} in a transaction", GROUPED, rate, 5_000)
+        for name, operations in (("notes", False), ("operations", True)):
+            with database.journal(name) as journal:
+                journal.note("config", {})
+                rows = many_rows(journal, operations=operations)
+                while some := list(islice(rows, 5_000)):
+                    with turn(journal._engine, name) as db:  # noqa: SLF001 - past the slow way in
+                        journal._store(db, journal.log, some)  # noqa: SLF001 - as above
+                rate = middle([measured(LONG, lambda: see_whole(journal.verify())) for _ in range(ROUNDS)])
+                yield row(f"Postgres: verify the chain, all {name}", LONG, rate, 100_000)
 
 
 def row(name: str, count: int, rate: Rate, goal: float | None) -> str:

@@ -12,6 +12,15 @@ HERE = Path(__file__).resolve().parent
 for name in ("fsck.py", "clean.py", "snapshot.py", "repository.py"):
     print(f"== {name}", file=sys.stderr)
     subprocess.run([sys.executable, str(HERE / name), *sys.argv[1:]], check=True)
-for name in ("modules.py", "journal.py", "redis_capture.py", "redis_scan.py", "redis_py.py", "redis_proxy.py"):
+for name in (
+    "modules.py",
+    "journal.py",
+    "redis_capture.py",
+    "redis_scan.py",
+    "redis_py.py",
+    "redis_proxy.py",
+    "inbox.py",
+    "serve.py",
+):
     print(f"== {name}", file=sys.stderr)
     subprocess.run([sys.executable, str(HERE / name)], check=True)

@@ -33,7 +33,7 @@ $as apt-get update -qq </dev/null || echo "apt-get update failed; trying with th
 $as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null
 if command -v systemctl >/dev/null; then
     for package in $missing; do
-        if dpkg -L "$package" | grep -q "/$package\.service$"; then
+        if [ -e "/lib/systemd/system/$package.service" ]; then
             $as systemctl disable --quiet "$package.service" </dev/null || echo "$package.service may start with the machine" >&2
         fi
     done

@@ -15,6 +15,7 @@ from guardproxy import free_port, wait_until
 
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "deploy" / "prometheus" / "go-cache-safeguard.rules.yml"
+OPERATIONS = RULES.with_name("go-cache-safeguard-operations.rules.yml")
 
 
 def program(name: str) -> str:
@@ -75,14 +76,14 @@ def alertmanager(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def prometheus(folder: Path, target: str, alerts_to: str) -> Iterator[str]:
-    """Start one that asks a target every second, by our rules; its address."""
+    """Start one that asks a target every second, by all our rules; its address."""
     where = f"127.0.0.1:{free_port()}"
     config = folder / "prometheus.yml"
     config.write_text(
         json.dumps(
             {
                 "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                "rule_files": [str(RULES)],
+                "rule_files": [str(RULES), str(OPERATIONS)],
                 "scrape_configs": [{"job_name": "go-cache-safeguard-redis", "static_configs": [{"targets": [target]}]}],
                 "alerting": {"alertmanagers": [{"api_version": "v2", "static_configs": [{"targets": [alerts_to]}]}]},
             }

@@ -5,11 +5,14 @@ import signal
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gocaches import OWN, PINNED, GoCache, Toolchain, copy_cache, find_toolchain, make_warm
+
+if TYPE_CHECKING:
+    from postgres import Database, Server
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs like this, and children inherit it: Ctrl-C would then reach no test and no program of ours.
@@ -55,3 +58,21 @@ def fresh_cache(tmp_path: Path, toolchain: Toolchain, warm_cache: Callable[[Tool
 def newest_cache(tmp_path: Path, warm_cache: Callable[[Toolchain], GoCache]) -> GoCache:
     """A private copy of the cache of the newest toolchain, where the toolchain does not matter."""
     return copy_cache(warm_cache(find_toolchain(PINNED[-1])), tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["Server"]:
+    """One Postgres server for all tests of this process."""
+    from postgres import running
+
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: "Server", tmp_path: Path) -> Iterator["Database"]:
+    """A database of its own with all tables, and the two users that an administrator makes."""
+    from postgres import of_its_own
+
+    with of_its_own(postgres, tmp_path) as made:
+        yield made

@@ -45,6 +45,13 @@ func TestHello(t *testing.T) {
 }
 """,
 }
+SMALL_MAIN = """package main
+
+import "example.com/m/lib"
+
+func main() { println(lib.Hello()) }
+"""
+"""Another main.go, which needs the runtime only: with an empty cache that is built again in seconds."""
 _COMMANDS = (("build", "./..."), ("vet", "./..."), ("test", "./..."), ("run", "."))
 
 

@@ -61,7 +61,7 @@ class HookServer:
 
 
 @contextmanager
-def hooked(*answers: int, tls: Certificates | None = None) -> Iterator[HookServer]:
+def hooked(*answers: int, tls: Certificates | None = None, retry_after: str = "") -> Iterator[HookServer]:
     """Listen."""
     hook = HookServer(answers or (204,), scheme="https" if tls else "http")
 
@@ -79,6 +79,8 @@ def hooked(*answers: int, tls: Certificates | None = None) -> Iterator[HookServe
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", "/elsewhere")
+            if status == 429 and retry_after:
+                self.send_header("Retry-After", retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

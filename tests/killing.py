@@ -9,7 +9,7 @@ PRIVATE = ("unshare", "--fork", "--pid", "--mount-proc")
 """Sees no process but its own: a scan for running builds then finds none of other tests."""
 
 
-def run_killed(driver: Path, act: str, call: str, where: Path, *, limit: int, within: tuple[str, ...] = ()) -> None:
+def run_killed(driver: Path, act: str, call: str, where: Path, *, within: tuple[str, ...] = ()) -> None:
     """Have a driver do an act again and again, killed at its first, second, third... such call, until it ends unkilled.
 
     Args:
@@ -17,12 +17,10 @@ def run_killed(driver: Path, act: str, call: str, where: Path, *, limit: int, wi
         act: What it does.
         call: A system call.
         where: A directory of its own.
-        limit: The kill comes at this call: the driver makes as many in vain before its act as it needs to place it.
         within: A command to run it under.
     """
-    strace = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}")
     done = subprocess.run(
-        [*within, *strace, "-e", f"inject={call}:signal=KILL:when={limit}", sys.executable, driver, act, call, where],
+        [*within, sys.executable, driver, act, call, where],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,
         text=True,

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from go_cache_safeguard.core.operation import Operation
-from go_cache_safeguard.flows.approve import approve_by_digest, reject
+from go_cache_safeguard.flows.approve import approve_by_digest
+from go_cache_safeguard.flows.desk import desk_of, voter_of
 from go_cache_safeguard.flows.redis_gate import HitRates, RedisGate
 from go_cache_safeguard.flows.redis_server import address_of
 from go_cache_safeguard.journal.record import Record
@@ -77,8 +78,7 @@ class Asking:
 
     def reject(self, op: str) -> None:
         session = self.guard.session()
-        with session.journal() as journal:
-            reject(session, journal, op, "no")
+        desk_of(session).reject(op, voter_of(session), "no")
 
     def records(self) -> list[Record]:
         with self.guard.session().journal(read_only=True) as journal:

@@ -1,21 +1,14 @@
 """What clients may send: harmless requests, others, and bytes that only look like requests; and what a scan must say to them."""
 
-import subprocess
-import sysconfig
 from collections.abc import Callable, Sequence
-from importlib.machinery import ExtensionFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
+import twins
 from go_cache_safeguard.redis.commands import Table
 from go_cache_safeguard.redis.fast import Fast, Words
 from go_cache_safeguard.redis.resp import RequestReader, encode
-
-ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "src/go_cache_safeguard/redis/_scan.c"
-WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 
 Scanned: TypeAlias = tuple[int, list[bytes]]
 Scan: TypeAlias = Callable[[bytes, Fast, int], Scanned]
@@ -70,12 +63,7 @@ WORDS = (
 
 def compiled(directory: Path, *flags: str) -> Path:
     """Compile the twin, every warning an error."""
-    made = directory / "_scan.abi3.so"
-    include = f"-isystem{sysconfig.get_path('include')}"
-    command = ["cc", *WARNINGS, "-O2", *flags, include, "-fPIC", "-shared", "-o", str(made), str(SOURCE)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return made
+    return twins.compiled("redis/_scan.c", directory, *flags)
 
 
 class Twin:
@@ -86,12 +74,7 @@ class Twin:
     """
 
     def __init__(self, path: Path) -> None:
-        spec = spec_from_file_location("_scan", path, loader=ExtensionFileLoader("_scan", str(path)))
-        assert spec is not None
-        assert spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        self.raw: Callable[..., Scanned] = module.scan
+        self.raw: Callable[..., Scanned] = twins.loaded(path).scan
 
     def __call__(self, data: bytes, fast: Fast, start: int = 0) -> Scanned:
         return self.raw(*fast.compiled, data, start)

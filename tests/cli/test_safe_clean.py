@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gocaches import GoCache
+from gocaches import SMALL_MAIN, GoCache
 from safeguard import Safeguard, files_of
 
 FREE = {"GO_CACHE_SAFEGUARD_POLICY_HOLD_SHARE": "100%"}
@@ -21,6 +21,7 @@ def guard(newest_cache: GoCache, tmp_path: Path) -> Safeguard:
 
 def test_one_command_checks_copies_removes_proves_and_accounts(guard: Safeguard, tmp_path: Path) -> None:
     paper, tar = tmp_path / "receipt.json", tmp_path / "before.tar"
+    (guard.cache.module / "main.go").write_text(SMALL_MAIN)
     before = files_of(guard.cache.root)
     done = guard.json(
         "clean",

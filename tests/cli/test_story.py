@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gocaches import GoCache
+from gocaches import SMALL_MAIN, GoCache
 from safeguard import Safeguard, files_of
 
 QUICK = ("--proof", "none", "--checks", "permissions,integrity")
@@ -39,6 +39,7 @@ def test_clean_takes_everything_and_undo_brings_every_byte_back(each: Safeguard)
 
 
 def test_go_builds_in_the_cleaned_cache_and_the_canary_proves_it(guard: Safeguard) -> None:
+    (guard.cache.module / "main.go").write_text(SMALL_MAIN)
     receipt = guard.json("clean", "--all", "--checks", "permissions", "--prove", "./...")
     assert receipt["state"] == "DONE"
     assert any("runs" in line for line in receipt["proof"])
@@ -60,7 +61,7 @@ def test_after_undo_the_restored_entries_survive_the_trim_of_go(guard: Safeguard
 def test_undo_keeps_what_a_build_has_written_since(guard: Safeguard) -> None:
     before = files_of(guard.cache.root)
     receipt = guard.json("clean", "--all", *QUICK)
-    guard.cache.go("build", "./...")
+    guard.cache.go("build", "./lib")
     live = files_of(guard.cache.root)
     undone = guard.json("undo", receipt["op"], "--proof", "none")
     after = files_of(guard.cache.root)
@@ -135,6 +136,7 @@ def test_a_plan_never_leaves_an_entry_without_its_output(each: Safeguard) -> Non
         if name.endswith("-a"):
             output = content[68:132].decode()
             assert f"{output[:2]}/{output}-d" in left
+    (each.cache.module / "main.go").write_text(SMALL_MAIN)
     each.cache.go("build", "./...")
 
 

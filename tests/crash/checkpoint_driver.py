@@ -1,25 +1,18 @@
 """Dies at every system call of one kind while a checkpoint is made, or a key is exchanged, and looks at what is left.
 
-`quarantine_driver` tells how strace places the kill. Started under strace.
+Works like `quarantine_driver`.
 """
 
-import fcntl
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from auditing import audited, session_at, write_notes
-from crash.quarantine_driver import IN_VAIN, Steps, in_vain, main
+from crash.quarantine_driver import Steps, main
+from dying import die_at
 from go_cache_safeguard.core.errors import ExitCode
 from go_cache_safeguard.flows.checkpoint import checkpoint, rotate
 from go_cache_safeguard.flows.session import Session
-
-_NOWHERE = 999
-IN_VAIN |= {
-    "write": lambda: os.write(_NOWHERE, b""),
-    "flock": lambda: fcntl.flock(_NOWHERE, 2),
-}
 
 
 def session_of(root: Path) -> Session:
@@ -42,7 +35,7 @@ def die(act: str, call: str, root: Path, k: int) -> None:
     session = session_of(root)
     work: Callable[..., object] = rotate if act == "rotate" else checkpoint
     with session.journal() as journal:
-        in_vain(call, k)
+        die_at(call, k)
         work(session.config, journal)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crash.quarantine_driver import Steps, in_vain, main
+from crash.quarantine_driver import Steps, main
 from crash.story_driver import session_in
+from dying import die_at
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.verdict import Outcome, Verdict
@@ -49,7 +50,7 @@ def begin(act: str, root: Path) -> None:
 def die(act: str, call: str, root: Path, k: int) -> None:
     """Do the act, unless killed."""
     if act in {"repair", "undo"}:
-        in_vain(call, k)
+        die_at(call, k)
         if act == "repair":
             repair(root)
         else:
@@ -57,7 +58,7 @@ def die(act: str, call: str, root: Path, k: int) -> None:
         return
     plan = plan_of(root) if act == "take" else None
     with opened(root) as quarantine:
-        in_vain(call, k)
+        die_at(call, k)
         if plan:
             quarantine.prepare(OP, plan.data)
             quarantine.take(OP, plan.items)

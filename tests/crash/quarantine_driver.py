@@ -1,40 +1,23 @@
-"""Dies at every system call of one kind that one act of the door makes, and looks at what is left. Started under strace.
+"""Dies at every system call of one kind that one act of the door makes, and looks at what is left.
 
-strace counts the calls of each process apart and kills at the call numbered `LIMIT`. So each act runs in a process of its own, which
-first makes `LIMIT - k` calls of that kind that fail, and then is killed at the k-th call that it makes in earnest.
+Each act runs in a process of its own, which is killed at its k-th such call: see `dying`.
 
-    strace -f -e inject=CALL:signal=KILL:when=LIMIT python quarantine_driver.py ACT CALL DIRECTORY
+    python quarantine_driver.py ACT CALL DIRECTORY
 """
 
-import ctypes
 import os
 import sys
-import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dying import die_at, load, run
 from go_cache_safeguard.snapshot.quarantine import Quarantine, open_quarantine
 from go_cache_safeguard.tree.root import open_root
 from smallcaches import ALLOWED, NOW_NS, OP, SmallCache, entries, small_cache
 
 LIMIT = 300
-_NOWHERE = 999
-_LIBC = ctypes.CDLL(None)
-
-IN_VAIN: dict[str, Callable[[], object]] = {
-    "fchmod": lambda: os.fchmod(_NOWHERE, 0),
-    "fsync": lambda: os.fsync(_NOWHERE),
-    "ftruncate": lambda: os.ftruncate(_NOWHERE, 0),
-    "mkdirat": lambda: os.mkdir("", dir_fd=_NOWHERE),
-    "openat2": lambda: _LIBC.syscall(437, _NOWHERE, b"x", None, 0),
-    "pwrite64": lambda: os.pwrite(_NOWHERE, b"", 0),
-    "renameat": lambda: os.rename("", "", src_dir_fd=_NOWHERE, dst_dir_fd=_NOWHERE),
-    "renameat2": lambda: _LIBC.renameat2(_NOWHERE, b"x", _NOWHERE, b"x", 1),
-    "unlinkat": lambda: os.unlink("", dir_fd=_NOWHERE),
-    "utimensat": lambda: os.utime("", dir_fd=_NOWHERE),
-}
+"""more calls than any act makes"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +31,7 @@ class Steps:
 
 def main(act: str, call: str, directory: Path, steps: Steps) -> int:
     """Kill at the first, second, ... call until the act comes to its end alive. Prints how often it was killed."""
+    load()
     for k in range(1, LIMIT):
         cache = directory / f"{k}" / "cache"
         run(lambda: steps.begin(act, cache))  # noqa: B023 - run at once
@@ -58,22 +42,6 @@ def main(act: str, call: str, directory: Path, steps: Steps) -> int:
             os.write(2, f"after death {k}\n".encode())
             return 1
     return 1
-
-
-def run(work: Callable[[], None]) -> int:
-    """Work in a process of its own. Returns its exit code, -9 if it was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 - the child must end here, whatever it is
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code not in {0, -9}:
-        raise SystemExit(f"a step failed with {code}")
-    return code
 
 
 def begin(act: str, root: Path) -> None:
@@ -101,7 +69,7 @@ def die(act: str, call: str, root: Path, k: int) -> None:
     planned = sorted(contents)[1:] if act == "take_most" else None
     plan = SmallCache(root, contents).plan(planned) if act.startswith("take") else None
     with open_root(root) as opened, open_quarantine(opened, allowed=ALLOWED) as quarantine:
-        in_vain(call, k)
+        die_at(call, k)
         if plan:
             quarantine.prepare(OP, plan.data)
             quarantine.take(OP, plan.items)
@@ -109,13 +77,6 @@ def die(act: str, call: str, root: Path, k: int) -> None:
             quarantine.purge(OP, only=list(contents))
         else:
             quarantine.put_back(OP, now_ns=NOW_NS)
-
-
-def in_vain(call: str, k: int) -> None:
-    """Make so many calls of a kind that fail that the kill comes at the k-th one made in earnest."""
-    for _ in range(LIMIT - k):
-        with suppress(OSError):
-            IN_VAIN[call]()
 
 
 def known(root: Path) -> dict[str, bytes]:

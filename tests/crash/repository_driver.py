@@ -10,13 +10,13 @@ calls and not system calls are counted: its threads share them out as they like.
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import obstore
 
+from dying import load, run
 from go_cache_safeguard.flows import repository, repository_prune
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.snapshot import Subject
@@ -31,6 +31,7 @@ CHANGES = ("put", "rename", "delete")
 
 def main(act: str, when: str, directory: Path) -> int:
     """Kill at the first, second, ... step until the act comes to its end alive. Prints how often it was killed."""
+    load()
     for k in range(1, LIMIT):
         base = directory / f"{k}"
         base.mkdir()
@@ -42,22 +43,6 @@ def main(act: str, when: str, directory: Path) -> int:
             os.write(2, f"after death {k} {when}\n".encode())
             return 1
     return 1
-
-
-def run(work: Callable[[], None]) -> int:
-    """Work in a process of its own, because the library's threads do not survive a fork. Returns its exit code."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 - the child must end here, whatever it is
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code not in {0, -9}:
-        raise SystemExit(f"a step failed with {code}")
-    return code
 
 
 def session_of(base: Path) -> Session:

@@ -1,16 +1,13 @@
-"""Dies at every system call of one kind that a restore makes, and looks at what is left. Started under strace, as `quarantine_driver`.
+"""Dies at every system call of one kind that a restore makes, and looks at what is left. Works like `quarantine_driver`.
 
-strace -f -e inject=CALL:signal=KILL:when=LIMIT python restore_driver.py ACT CALL DIRECTORY
+python restore_driver.py ACT CALL DIRECTORY
 """
 
-import ctypes
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from crash.quarantine_driver import IN_VAIN, run
+from dying import die_at, run
 from go_cache_safeguard.config.files import load_config
 from go_cache_safeguard.flows.restore import restore
 from go_cache_safeguard.flows.session import Session
@@ -19,14 +16,6 @@ from go_cache_safeguard.gocache.layout import output_name
 from sources import MemorySource, build_files, files_below, lay_out, source_of
 
 LIMIT = 300
-_NOWHERE = 999
-_LIBC = ctypes.CDLL(None)
-VAIN: dict[str, Callable[[], object]] = {
-    **IN_VAIN,
-    "linkat": lambda: os.link("", "", dst_dir_fd=_NOWHERE),
-    "syncfs": lambda: _LIBC.syncfs(_NOWHERE),
-    "write": lambda: os.write(_NOWHERE, b""),
-}
 FILES = build_files(pairs=3, programs=1)
 
 
@@ -68,9 +57,7 @@ def die(call: str, base: Path, k: int) -> None:
     """Restore, unless killed."""
     source = source_of(FILES)
     session = session_at(base)
-    for _ in range(LIMIT - k):
-        with suppress(OSError):
-            VAIN[call]()
+    die_at(call, k)
     restore(session, source, base / "cache", None)
 
 

@@ -1,74 +1,43 @@
-"""Dies at every system call of one kind that making a snapshot makes, and looks at what is left. Started under strace.
+"""Dies at every system call of one kind that making a snapshot makes, on any of its threads, and looks at what is left.
 
-strace counts the calls of each thread apart and kills at the call numbered `LIMIT`. So each act runs in a process of its own, which
-first makes `LIMIT - k` calls of that kind that fail, and then is killed at the k-th call that it makes in earnest: on the first thread,
-or, in the acts that end in `_writer`, on one of those that write members of the archive.
+Works like `quarantine_driver`.
 
-    strace -f -e inject=CALL:signal=KILL:when=LIMIT python snapshot_driver.py ACT CALL DIRECTORY
+    python snapshot_driver.py ACT CALL DIRECTORY
 """
 
-import ctypes
 import os
 import sys
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from threading import local
 
 from archives import read_all
+from dying import die_at, load, run
 from go_cache_safeguard.config.files import load_config
 from go_cache_safeguard.core.verdict import Outcome
 from go_cache_safeguard.flows import snapshot
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.snapshot import pack
-from go_cache_safeguard.snapshot.manifest import Entry, Kind
+from go_cache_safeguard.snapshot.manifest import Kind
 from smallcaches import SmallCache, small_cache
 
 LIMIT = 400
-_NOWHERE = 999
-_LIBC = ctypes.CDLL(None)
 _PIECE = 4096
 """bytes: small pieces make many writes of a small archive."""
-
-IN_VAIN: dict[str, Callable[[], object]] = {
-    "fchmod": lambda: os.fchmod(_NOWHERE, 0),
-    "fsync": lambda: os.fsync(_NOWHERE),
-    "ftruncate": lambda: os.ftruncate(_NOWHERE, 0),
-    "renameat2": lambda: _LIBC.renameat2(_NOWHERE, b"x", _NOWHERE, b"x", 1),
-    "write": lambda: os.write(_NOWHERE, b""),
-    "pwrite64": lambda: os.pwrite(_NOWHERE, b"", 0),
-}
 
 
 def main(act: str, call: str, directory: Path) -> int:
     """Kill at the first, second, ... call until the act comes to its end alive. Prints how often it was killed."""
+    load()
     for k in range(1, LIMIT):
         base = directory / f"{k}"
         base.mkdir()
-        if run(lambda: begin(act, base)) != 0:  # noqa: B023 - run at once
-            return 1
-        code = run(lambda: die(act, call, base, k))  # noqa: B023 - likewise
-        if code != -9:
+        run(lambda: begin(act, base))  # noqa: B023 - run at once
+        if run(lambda: die(call, base, k)) == 0:  # noqa: B023 - likewise
             os.write(1, str(k - 1).encode())
-            return code
-        if run(lambda: look(base)) != 0:  # noqa: B023 - likewise
+            return 0
+        if run(lambda: look(base)):  # noqa: B023 - likewise
             os.write(2, f"after death {k}\n".encode())
             return 1
     return 1
-
-
-def run(work: Callable[[], None]) -> int:
-    """Work in a process of its own. Returns its exit code, -9 if it was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 - the child must end here, whatever it is
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def session_at(base: Path) -> Session:
@@ -95,27 +64,11 @@ def create(base: Path) -> None:
     snapshot.create(session_at(base), subject, base / "w.tar", compress=False, key=base / "key")
 
 
-def die(act: str, call: str, base: Path, k: int) -> None:
+def die(call: str, base: Path, k: int) -> None:
     """Do the act, unless killed."""
     pack._ENOUGH = _PIECE
 
-    def in_vain() -> None:
-        for _ in range(LIMIT - k):
-            with suppress(OSError):
-                IN_VAIN[call]()
-
-    if act.endswith("_writer"):
-        true, done = pack._Lane.write, local()
-
-        def write(lane: pack._Lane, portion: pack._Portion) -> list[Entry]:
-            if not hasattr(done, "in_vain"):
-                done.in_vain = True
-                in_vain()
-            return true(lane, portion)
-
-        pack._Lane.write = write  # type: ignore[method-assign,assignment] # the writers' first calls must be made on their threads
-    else:
-        in_vain()
+    die_at(call, k)
     create(base)
 
 

@@ -1,13 +1,11 @@
-"""Dies at every system call of one kind that one story makes, and looks at what is left. Started under strace, in a PID namespace.
+"""Dies at every system call of one kind that one story makes, and looks at what is left. Runs in a PID namespace.
 
-Works like `quarantine_driver`: strace kills a process at its call numbered `LIMIT`, so each story runs in a process of its own that
-first makes `LIMIT - k` calls of that kind in vain. Here it is the whole flow that dies: journal, kept plan, lock, quarantine and
-all. The namespace keeps /proc small, so that looking for go commands does not cost more than everything else.
+Works like `quarantine_driver`, but here it is the whole flow that dies: journal, kept plan, lock, quarantine and all. The namespace
+keeps /proc small, so that looking for go commands does not cost more than everything else.
 
-    strace -f -e inject=CALL:signal=KILL:when=LIMIT python story_driver.py ACT CALL DIRECTORY
+    python story_driver.py ACT CALL DIRECTORY
 """
 
-import ctypes
 import os
 import shutil
 import signal
@@ -17,8 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from crash.quarantine_driver import IN_VAIN as DOOR_IN_VAIN
-from crash.quarantine_driver import run
+from dying import die_at, load, run
 from go_cache_safeguard.config.files import load_config
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.core.lifecycle import UNFINISHED, State
@@ -38,21 +35,8 @@ from smallcaches import ALLOWED, SmallCache, entries, small_cache
 
 LIMIT = 250
 LONG_AGO_NS = 1_600_000_000 * 10**9
-_NOWHERE = 999
-_LIBC = ctypes.CDLL(None)
 NEWER = b"written by a build meanwhile"
 FOREIGN = b"somebody's own notes"
-
-IN_VAIN: dict[str, Callable[[], object]] = {
-    **DOOR_IN_VAIN,
-    "fchown": lambda: os.fchown(_NOWHERE, 0, 0),
-    "fdatasync": lambda: os.fdatasync(_NOWHERE),
-    "flock": lambda: _LIBC.flock(_NOWHERE, 8),
-    "mkdir": lambda: _LIBC.mkdir(b"", 0),
-    "openat": lambda: _LIBC.openat(_NOWHERE, b"x", 0),
-    "unlink": lambda: _LIBC.unlink(b""),
-    "write": lambda: os.write(_NOWHERE, b"x"),
-}
 
 
 class Dying(Silent):
@@ -202,6 +186,7 @@ def main(act: str, call: str, directory: Path) -> int:
     """Kill at the first, second, ... call until the story comes to its end alive. Prints how often it was killed."""
     _KNOWN.update(small_cache(directory / "first" / "cache", shards=3, pairs=1).contents)
     begin, story = ACTS[act]
+    load()
     for k in range(1, LIMIT):
         base = directory / f"{k}"
         run(lambda: after(make, begin)(base))  # noqa: B023 - run at once
@@ -211,15 +196,13 @@ def main(act: str, call: str, directory: Path) -> int:
         if run(lambda: look(act, base)):  # noqa: B023 - likewise
             os.write(2, f"after death {k}\n".encode())
             return 1
-        run(lambda: shutil.rmtree(base))  # noqa: B023 - likewise; apart, because the calls of this process are counted, too
+        shutil.rmtree(base)
     return 1
 
 
 def die(story: Step, call: str, base: Path, k: int) -> None:
     """Tell the story, unless killed."""
-    for _ in range(LIMIT - k):
-        with suppress(OSError):
-            IN_VAIN[call]()
+    die_at(call, k)
     story(base)
 
 

@@ -13,7 +13,6 @@ import pytest
 from killing import run_killed
 
 DRIVER = Path(__file__).with_name("checkpoint_driver.py")
-LIMIT = 300
 
 CALLS = {
     "first": ["write", "fsync", "renameat", "ftruncate", "pwrite64"],
@@ -26,7 +25,7 @@ CALLS = {
 @pytest.mark.root
 @pytest.mark.parametrize(("act", "call"), [(act, call) for act, calls in CALLS.items() for call in calls])
 def test_killed_at_every_call_the_next_checkpoint_is_signed(act: str, call: str, memory: Path) -> None:
-    run_killed(DRIVER, act, call, memory, limit=LIMIT)
+    run_killed(DRIVER, act, call, memory)
 
 
 FULL = """

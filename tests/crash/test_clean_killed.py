@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from crash.story_driver import LIMIT
 from killing import PRIVATE, run_killed
 
 DRIVER = Path(__file__).with_name("story_driver.py")
@@ -46,4 +45,4 @@ CALLS = {
 @pytest.mark.root
 @pytest.mark.parametrize(("act", "call"), [(act, call) for act, calls in CALLS.items() for call in calls])
 def test_killed_at_every_call_the_story_still_comes_to_a_good_end(act: str, call: str, memory: Path) -> None:
-    run_killed(DRIVER, act, call, memory, limit=LIMIT, within=PRIVATE)
+    run_killed(DRIVER, act, call, memory, within=PRIVATE)

@@ -1,8 +1,9 @@
 """People build without pause while the cache is cleaned and restored again and again: no build may notice.
 
-Two loops edit a copy of the small module and build it, each time another text, so that every build compiles, links and reads
-entries of the standard library; between two builds they rest for a random moment, so that builds begin at every moment of a
-removal. A third loop cleans everything, in both ways, and undoes it.
+Two loops edit a copy of the small module and build it, each time another text, so that every build compiles and reads what it or
+the other one compiled before. One build of a few makes the program, too, with all that it needs of the standard library. Between
+two builds they rest for a random moment, so that builds begin at every moment of a removal. A third loop cleans everything, in
+both ways, and undoes it.
 """
 
 import itertools
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from gocaches import GoCache, Toolchain, copy_cache, find_toolchain
+from gocaches import SMALL_MAIN, GoCache, Toolchain, copy_cache, find_toolchain
 from safeguard import COMMAND, Safeguard, files_of
 
 FREE = {"GO_CACHE_SAFEGUARD_POLICY_HOLD_SHARE": "100%"}
@@ -28,14 +29,18 @@ RESTS_S = (0.0, 0.3, 2.0)
 """seconds that a loop rests between two builds, at most: sometimes there is a quiet moment, and sometimes there is none."""
 WAYS = (("--all",), ("--unused-for", "0s"))
 
-MAIN = """package main
-
-import "example.com/m/lib"
-
-func main() { println(lib.Hello()) }
-"""
-"""Needs the runtime only: with an empty cache, that is built again in seconds."""
 LIB = 'package lib\n\n// Hello greets.\nfunc Hello() string {{ return "{0}" }}\n'
+PASSING_ON = """package {0}
+
+import "example.com/m/{1}"
+
+// Hello passes on a greeting.
+func Hello() string {{ return {1}.Hello() }}
+"""
+CHAIN = ("above", "upper", "middle", "lib")
+"""Packages that import each the next one, and nothing else: an edit of the last has all of them compiled, in no time."""
+PROGRAM_EVERY = 6
+"""how many builds have one among them that makes the program"""
 
 
 @dataclass
@@ -57,20 +62,23 @@ class Builder:
     failures: list[str] = field(default_factory=list)
 
     def build(self) -> None:
-        """Edit, build, run, and compare what the program says."""
+        """Edit and build; sometimes the program, too, and compare what it says."""
         text = f"{self.module.name} {self.built}"
         (self.module / "lib/lib.go").write_text(LIB.format(text))
-        program = self.module.parent / f"{self.module.name}.program"
-        done = self._run(self.cache.toolchain.go, "build", "-o", program, ".")
-        if done.returncode == 0:
-            done = self._run(program)
         self.built += 1
-        if done.returncode or done.stderr.strip() != text:
+        done = self._run(self.cache.toolchain.go, "build", f"./{CHAIN[0]}")
+        said = ""
+        if done.returncode == 0 and self.built % PROGRAM_EVERY == 0:
+            program = self.module.parent / f"{self.module.name}.program"
+            done = self._run(self.cache.toolchain.go, "build", "-o", program, ".")
+            if done.returncode == 0:
+                done, said = self._run(program), text
+        if done.returncode or done.stderr.strip() != said:
             self.failures.append(f"{text}: exit code {done.returncode}: {done.stdout}{done.stderr}")
 
-    def go_on(self, until: Callable[[], bool]) -> None:
+    def go_on(self, done: threading.Event) -> None:
         """Build until told to stop."""
-        while not until():
+        while not done.is_set():
             self.build()
             time.sleep(self.chance.random() * self.chance.choice(RESTS_S))
 
@@ -81,57 +89,58 @@ class Builder:
 
 
 @contextmanager
-def building(cache: GoCache, *, builds: int, seed: int) -> Iterator[tuple[list[Builder], Callable[[], bool]]]:
-    """Have two people build for the length of a block, so often together.
-
-    Yields:
-        The people, and a function that says whether they are done.
-    """
-    people = [Builder(cache, cache.module.with_name(name), random.Random(seed)) for name in ("ann", "bob")]  # noqa: S311 - rests
-
-    def enough() -> bool:
-        return sum(person.built for person in people) >= builds
-
+def building(people: list[Builder]) -> Iterator[None]:
+    """Have people build for the length of a block."""
     for person in people:
-        shutil.copytree(cache.module, person.module)
-        (person.module / "main.go").write_text(MAIN)
-    threads = [threading.Thread(target=person.go_on, args=(enough,)) for person in people]
+        shutil.copytree(person.cache.module, person.module)
+        (person.module / "main.go").write_text(SMALL_MAIN)
+        for name, needed in itertools.pairwise(CHAIN):
+            (person.module / name).mkdir()
+            (person.module / name / f"{name}.go").write_text(PASSING_ON.format(name, needed))
+    done = threading.Event()
+    threads = [threading.Thread(target=person.go_on, args=(done,)) for person in people]
     for thread in threads:
         thread.start()
     try:
-        yield people, enough
+        yield
     finally:
+        done.set()
         for thread in threads:
             thread.join()
 
 
-def clean_again_and_again(guard: Safeguard, enough: Callable[[], bool], chance: random.Random) -> list[str]:
-    """Clean and undo until enough was built. Gives the states that cleans ended in."""
-    states: list[str] = []
+def clean_again_and_again(guard: Safeguard, chance: random.Random, enough: Callable[[int], bool]) -> None:
+    """Clean and undo until there were enough of them."""
+    cleans = 0
     for way in itertools.cycle(WAYS):
-        if enough():
-            return states
+        if enough(cleans):
+            return
         done = guard.json("clean", *way, "--wait", f"{chance.choice((0, 1, 3))}s", *QUICK)
         if done["op"] is None:
             continue
-        states.append(done["state"])
+        cleans += 1
         time.sleep(chance.random() * chance.choice(RESTS_S))
         if done["state"] == "WAITING" and chance.random() < 0.5:
             guard.json("recover", "--wait", "2s", "--proof", "none")
         guard.json("undo", done["op"], "--proof", "none")
-    return states
 
 
-def campaign(warm: GoCache, directory: Path, *, builds: int, seed: int) -> tuple[list[str], list[str], int]:
-    """Run it. Gives what failed, the states that cleans ended in, and how many builds there were."""
+def campaign(warm: GoCache, directory: Path, *, builds: int, cleans: int, seed: int) -> list[str]:
+    """Run it until there were so many builds and so many cleans. Gives what failed."""
     cache = copy_cache(warm, directory)
     guard = Safeguard(cache, directory / "state", FREE)
-    with building(cache, builds=builds, seed=seed) as (people, enough):
-        states = clean_again_and_again(guard, enough, random.Random(seed))  # noqa: S311 - as above
+    chance = random.Random(seed)  # noqa: S311 - only rests depend on it
+    people = [Builder(cache, cache.module.with_name(name), random.Random(seed)) for name in ("ann", "bob")]  # noqa: S311 - likewise
+
+    def enough(cleaned: int) -> bool:
+        return cleaned >= cleans and sum(person.built for person in people) >= builds
+
+    with building(people):
+        clean_again_and_again(guard, chance, enough)
     assert guard.json("fsck", "--all")["findings"] == []
     assert guard.json("audit", "verify")["whole"]
     assert guard.json("recover", "--proof", "none")["operations"] == []
-    return [text for person in people for text in person.failures], states, sum(person.built for person in people)
+    return [text for person in people for text in person.failures]
 
 
 @pytest.mark.real
@@ -140,9 +149,7 @@ def campaign(warm: GoCache, directory: Path, *, builds: int, seed: int) -> tuple
 def test_no_build_fails_while_its_cache_is_cleaned_and_restored(
     version: str, tmp_path: Path, warm_cache: Callable[[Toolchain], GoCache]
 ) -> None:
-    failures, states, _ = campaign(warm_cache(find_toolchain(version)), tmp_path, builds=24, seed=1)
-    assert failures == []
-    assert states
+    assert campaign(warm_cache(find_toolchain(version)), tmp_path, builds=24, cleans=6, seed=1) == []
 
 
 HOLDING = """#!/bin/sh
@@ -185,7 +192,10 @@ def works(child: "subprocess.Popen[str]", directory: Path) -> bool:
     (directory / "go-on").touch()
     _, said = child.communicate(timeout=120)
     assert child.returncode == 0, said
-    return subprocess.run([directory / "program"], capture_output=True, text=True, check=True).stdout == "held\n"
+    ran = subprocess.run(
+        [directory / "program"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    )
+    return ran.stdout == "held\n"
 
 
 @pytest.mark.real
@@ -235,6 +245,7 @@ def test_outputs_wait_as_well_for_a_build_that_began_after_the_index_entries_wen
 ) -> None:
     """It finds the outputs in their place when it compiles again what the entries stood for, and relies on them."""
     guard = Safeguard(newest_cache, tmp_path / "state", FREE)
+    (newest_cache.module / "main.go").write_text(SMALL_MAIN)
     later = replace(newest_cache, module=newest_cache.module.with_name("later"))
     shutil.copytree(newest_cache.module, later.module)
     for name in ("one", "two"):

@@ -1,25 +1,31 @@
 """Write the pages of the docs that are printed from tables: `make docs`. Beside it, tests compare them."""
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import go_cache_safeguard
+from go_cache_safeguard.approval.evidence import schema_of_pack
+from go_cache_safeguard.approval.voter import Role
 from go_cache_safeguard.config.document import config_page, exit_codes_page, lifecycle_table
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.redis.document import commands_page
 from go_cache_safeguard.redis.tablefile import load_table
+from go_cache_safeguard.web import api
+from go_cache_safeguard.web.site import MATRIX
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- lifecycle:begin -->\n", "<!-- lifecycle:end -->"
+ROUTES = ("<!-- routes:begin -->\n", "<!-- routes:end -->")
 COMMANDS = ("<!-- commands:begin -->\n", "<!-- commands:end -->")
 
 
 def failures() -> list[type[Failure]]:
     """Every failure there is: all modules are imported, then the subclasses counted."""
     for module in pkgutil.walk_packages(go_cache_safeguard.__path__, "go_cache_safeguard."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and ".migrations." not in module.name:
             importlib.import_module(module.name)
     return sorted(set(_below(Failure)), key=lambda failure: failure.id)
 
@@ -33,13 +39,25 @@ def _below(kind: type[Failure]) -> Iterator[type[Failure]]:
 
 def pages() -> dict[Path, str]:
     """What each generated file should hold."""
-    architecture, redis = ROOT / "docs" / "architecture.md", ROOT / "docs" / "redis.md"
+    architecture, redis, calls = (ROOT / "docs" / f"{name}.md" for name in ("architecture", "redis", "api"))
     return {
         ROOT / "docs" / "config.md": config_page(),
         ROOT / "docs" / "exit-codes.md": exit_codes_page(failures()),
         architecture: _between(architecture.read_text(), BEGIN, END, lifecycle_table()),
         redis: _between(redis.read_text(), *COMMANDS, commands_page(load_table())),
+        calls: _between(calls.read_text(), *ROUTES, routes_table()),
+        ROOT / "docs" / "evidence.schema.json": f"{json.dumps(schema_of_pack(), indent=2)}\n",
     }
+
+
+def routes_table() -> str:
+    """Every call of the API, with who may make it."""
+    rows = ["| call | role | scope | |", "| --- | --- | --- | --- |"]
+    for path, method, action, endpoint, _ in api.ROUTES:
+        rule, what = MATRIX[action], str(endpoint.__doc__).partition("\n")[0].rstrip(".")
+        roles = "any" if rule.roles == frozenset(Role) else ", ".join(sorted(rule.roles))
+        rows.append(f"| `{method} {path}` | {roles} | {rule.scope} | {what} |")
+    return "\n".join(rows) + "\n"
 
 
 def _between(page: str, begin: str, end: str, text: str) -> str:

@@ -39,7 +39,10 @@ def understand(command: str) -> None:
     try:
         context = group.make_context("go-cache-safeguard", words)
         while hasattr(group, "resolve_command"):
-            name, group, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+            left = [*context._protected_args, *context.args]
+            if not left and getattr(group, "invoke_without_command", False):
+                break
+            name, group, rest = group.resolve_command(context, left)
             context = group.make_context(name, rest, parent=context)
     except typer.Exit:
         pass  # --help and --version leave at once

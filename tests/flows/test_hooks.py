@@ -1,6 +1,7 @@
 """Hooks that answer, refuse, redirect, hang or are nobody's: what is held stays held, and people hear of it."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from certificates import certificates
 from go_cache_safeguard.approval import notify
 from go_cache_safeguard.approval.eyes import Allowed
 from go_cache_safeguard.approval.notify import NotSent, Sent, deliver
+from go_cache_safeguard.approval.outbox import CLAIMED, FAILED, SENT
 from go_cache_safeguard.approval.webhook import Message, Target, parse_secret, parse_target, verify
 from go_cache_safeguard.config.layer import ConfigBad
 from go_cache_safeguard.core.lifecycle import State
-from go_cache_safeguard.flows.hooks import FAILED, SENT, Announcer, Hook, ask_elsewhere, hook_of
-from go_cache_safeguard.flows.ledger import Ledger
+from go_cache_safeguard.flows.hooks import announcer_of, ask_elsewhere, hook_of, tell_decision
+from go_cache_safeguard.flows.page_links import page_of, pages_at
 from go_cache_safeguard.flows.progress import Silent
 from go_cache_safeguard.flows.session import Session, new_operation_id, open_session
 from hookservers import DRIP, HANG, SECRET, HookServer, hooked
@@ -143,48 +145,61 @@ def steps(session: Session, op: str) -> list[str]:
         return [record.step for record in journal.records(op=op)]
 
 
-def the_hook(session: Session) -> Hook:
-    hook = hook_of(session)
-    assert hook is not None
-    return hook
-
-
 def test_what_became_of_a_message_is_in_the_journal_without_the_path_of_the_hook(tmp_path: Path) -> None:
     with hooked(204, 404) as hook:
         session = session_of(tmp_path, hook.settings(tmp_path))
         op = held(session)
         for _ in range(2):
             with session.journal() as journal:
-                operation, trouble = ask_elsewhere(session, journal, the_hook(session), op)
+                operation, trouble = ask_elsewhere(session, journal, op)
                 assert (operation.state, bool(trouble)) == (State.HELD, len(hook.received) == 2)
-    assert steps(session, op)[-2:] == [SENT, FAILED]
+    assert steps(session, op)[-4:] == [CLAIMED, SENT, CLAIMED, FAILED]
     with session.journal(read_only=True) as journal:
-        told = [dict(record.data) for record in journal.records(op=op)][-2:]
-    assert told[0] == {"hook": f"http://127.0.0.1:{hook.port}", "message": f"{op}_held", "status": 204, "tries": 1}
+        told = [dict(record.data) for record in journal.records(op=op)][-4:]
+    where = f"http://127.0.0.1:{hook.port}"
+    about = {"channel": "hook", "hook": where, "message": f"{op}_held"}
+    assert told[1] == {**about, "status": 204, "tries": 1}
+    assert {key: told[3][key] for key in about} == about
+    assert told[3]["next_s"] > time.time()
     assert "to=ops" not in str(told)
 
 
-def test_a_queue_that_is_full_drops_what_comes_says_so_and_never_waits(tmp_path: Path) -> None:
+def test_an_announcer_never_waits_and_loses_nothing_when_the_hook_hangs(tmp_path: Path) -> None:
     said: list[str] = []
     with hooked(HANG, 204) as hook:
         session = session_of(tmp_path, hook.settings(tmp_path, approval__hook_timeout="20s"))
+        announcer = announcer_of(session, said.append)
+        assert announcer is not None
         ops = [held(session) for _ in range(3)]
         with session.journal(read_only=True) as journal:
-            first, second, third = (journal.operation(op) for op in ops)
-        ledger = Ledger(session.journal)
-        announcer = Announcer(the_hook(session), ledger, said.append, most=1)
+            first, *others = (journal.operation(op) for op in ops)
         announcer.tell(first)
         hook.one()  # its message is on its way, and hangs
-        announcer.tell(second)
-        announcer.tell(third)
-        assert len(said) == 1
-        assert ops[2] in said[0]
+        for one in others:
+            announcer.tell(one)
         hook.let_go.set()
+        for _ in range(3):
+            hook.one()
+        announcer.close()
+    assert {one.headers["webhook-id"] for one in hook.received} == {f"{op}_held" for op in ops}
+    assert all(steps(session, op)[-1] == SENT for op in ops)
+    assert said == []
+    assert not any(thread.name == "hooks" for thread in threading.enumerate())
+
+
+def test_an_announcer_that_ends_leaves_what_was_not_told_to_the_next_one(tmp_path: Path) -> None:
+    with hooked(500, 500, 204) as hook:
+        session = session_of(tmp_path, hook.settings(tmp_path))
+        op = held(session)
+        with session.journal(read_only=True) as journal:
+            operation = journal.operation(op)
+        announcer = announcer_of(session, lambda _: None)
+        assert announcer is not None
+        announcer.tell(operation)
         hook.one()
         announcer.close()
-        ledger.close()
-    assert FAILED in steps(session, ops[2])
-    assert not any(thread.name == "hooks" for thread in threading.enumerate())
+        assert steps(session, op)[-1] == FAILED
+    assert announcer_of(session_of(tmp_path, {}), print) is None
 
 
 @pytest.mark.parametrize(
@@ -214,3 +229,47 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_by_default_and_by_name_the_terminal_is_asked(tmp_path: Path) -> None:
     assert hook_of(session_of(tmp_path, {})) is None
     assert hook_of(session_of(tmp_path, {"approval.hook": "cli-interactive"})) is None
+
+
+def test_whoever_decides_has_those_told_who_want_to_know(tmp_path: Path) -> None:
+    with hooked() as hook:
+        session = session_of(tmp_path, hook.settings(tmp_path, approval__tell="all"))
+        op = held(session)
+        tell_decision(session, op)  # that it is held was due as well
+        with session.journal() as journal:
+            journal.advance(op, State.REJECTED, {"rejected_by": "uid:1(a)"})
+        tell_decision(session, op)
+        tell_decision(session, op)
+        assert [one.headers["webhook-id"] for one in hook.received] == [f"{op}_held", f"{op}_rejected"]
+    broken = session_of(tmp_path, hook.settings(tmp_path, approval__hook="http://hooks.example/"))
+    tell_decision(broken, op)  # nothing is raised
+
+
+def test_no_path_of_a_hook_is_in_what_a_traceback_may_show(tmp_path: Path) -> None:
+    hook = hook_of(session_of(tmp_path, HookServer(port=1).settings(tmp_path)))
+    assert hook is not None
+    assert "to=ops" not in repr(hook)
+    assert SECRET not in repr(hook)
+    assert "127.0.0.1:1" in repr(hook)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tenant", "pages"),
+    [
+        ({}, "", ""),
+        ({"approval.page": "https://p.example/"}, "", "https://p.example"),
+        ({"serve.url": "https://s.example https://o.example=others"}, "", "https://s.example"),
+        ({"serve.url": "https://s.example https://o.example=others"}, "others", "https://o.example"),
+        (
+            {"approval.page": "https://p.example", "serve.url": "https://o.example=others"},
+            "others",
+            "https://o.example",
+        ),
+        ({"approval.server": "https://a.example", "serve.url": "https://s.example"}, "", "https://a.example"),
+    ],
+)
+def test_messages_link_to_the_pages_where_people_decide(
+    tmp_path: Path, settings: dict[str, str], tenant: str, pages: str
+) -> None:
+    assert pages_at(session_of(tmp_path, settings).config, tenant) == pages
+    assert page_of(pages, "op_1") == (f"{pages}/op/op_1" if pages else "")

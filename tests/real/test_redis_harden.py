@@ -246,14 +246,22 @@ def test_a_change_waits_for_a_person_and_is_void_for_users_that_changed_meanwhil
     redis_server: Server, users: Client, tmp_path: Path
 ) -> None:
     guard = Guard(f"unix://{redis_server.path}", tmp_path / "state")
-    found, session = _outline(guard), guard.session()
+    found, session = _outline(guard), guard.session(approval__on_change="skip")
     plan = plan_of(session, found)
-    with pytest.raises(Held):
-        clean(session, plan, lambda: judge(session, found), execute, None)
-    op = guard.last()
+    ops = []
+    for _ in range(2):
+        with pytest.raises(Held):
+            clean(session, plan, lambda: judge(session, found), execute, None)
+        ops.append(guard.last())
     users("ACL", "SETUSER", "small", "+incr")
     with session.journal() as journal:
-        approve_by_digest(session, journal, op, plan.digest)
+        for op in ops:
+            approve_by_digest(session, journal, op, plan.digest)
+    before = users.strings("ACL", "LIST")
+    with pytest.raises(PlanVoid, match="the rules of 1 of 3 users changed"):
+        resume(guard.session(), ops[0])
+    assert (guard.state_of(ops[0]), users.strings("ACL", "LIST")) == ("CANCELLED", before)
+    op = ops[1]
     receipt = resume(session, op)
     assert (receipt.moved, receipt.changed) == (2, 1)
     (small,) = [read_user(line) for line in users.strings("ACL", "LIST") if line.startswith(b"user small ")]

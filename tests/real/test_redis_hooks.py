@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.test_outbox import held
 from go_cache_safeguard.config.layer import ConfigBad
+from go_cache_safeguard.flows.progress import Silent
+from go_cache_safeguard.flows.session import open_session
 from go_cache_safeguard.redis.call import Held
 from guardproxy import COMMAND, guarding
 from hookservers import HANG, SECRET, hooked
@@ -122,3 +125,16 @@ def test_commands_about_a_server_tell_the_hook_and_can_wait(
         assert data["execute"] == f"go-cache-safeguard redis resume {data['op']}"
         assert data["op"] in done.stderr
         assert client("EXISTS", "a") == 1
+
+
+def test_the_proxy_delivers_what_others_have_left(server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    session = open_session({"state.dir": str(folder / "state")}, progress=Silent())
+    (op,) = held(session)
+    places = ("--upstream", f"unix://{server.path}", "--listen", f"unix://{folder / 'front'}", "--workers", "2")
+    with hooked() as hook:
+        with guarding(folder, *places, settings=hook.settings(tmp_path)) as proxy:
+            assert hook.one().headers["webhook-id"] == f"{op}_held"
+            assert proxy.stop() == 0
+            assert proxy.events("hook") == []
+        assert len(hook.received) == 1  # of two workers, one

@@ -217,13 +217,34 @@ def test_an_approved_removal_is_executed_once_and_leaves_what_changed_since(guar
     redis_client("DEL", "user:00003")
     redis_client("RPUSH", "user:00003", "another type")
     guard.approve(op, plan)
-    receipt = guard.resume(op)
+    receipt = guard.resume(op, approval__on_change="skip")
     assert (receipt.moved, receipt.changed, receipt.missing, receipt.state) == (2, 3, 1, "DONE")
     assert sorted(redis_client.strings("KEYS", "*")) == [b"user:00000", b"user:00001", b"user:00003"]
     pipeline(redis_client, [("SET", "user:00004", "value 4"), ("SET", "user:00005", "value 5")])
     with pytest.raises(IllegalTransition):
         guard.resume(op)
     assert redis_client("DBSIZE") == 5
+
+
+@pytest.mark.parametrize("change", [("SET", "user:00003", "newer"), ("PEXPIRE", "user:00003", "99999999")])
+def test_an_approval_is_void_when_a_key_changed_since_and_not_when_one_went(
+    guard: Guard, redis_client: Client, change: tuple[str, ...]
+) -> None:
+    _fill(redis_client, 6)
+    op, plan = guard.hold(Wanted("DEL", keys=tuple(b"user:%05d" % n for n in range(6))))
+    guard.approve(op, plan)
+    redis_client(*change)
+    before = everything(redis_client)
+    with pytest.raises(PlanVoid, match="1 of 6 keys changed") as void:
+        guard.resume(op)
+    assert (guard.state_of(op), everything(redis_client)) == ("CANCELLED", before)
+    assert f"--replaces {op}" in void.value.hint
+    with pytest.raises(IllegalTransition):
+        guard.resume(op)
+    op, plan = guard.hold(Wanted("DEL", keys=tuple(b"user:%05d" % n for n in range(6))))
+    guard.approve(op, plan)
+    redis_client("DEL", "user:00004")
+    assert guard.resume(op).moved == 5
 
 
 def test_an_approval_is_void_after_the_server_was_started_again(tmp_path: Path) -> None:

@@ -52,7 +52,10 @@ def _seen(
             return before
 
     watched(
-        session, Watched(address_of(session, guard.url), ours or Ours(), every_s=0.1, for_s=0.3), told.append, _Acting()
+        session,
+        Watched(address_of(session, guard.url), ours or Ours(), every_s=0.03, for_s=0.1),
+        told.append,
+        _Acting(),
     )
     return told
 

@@ -43,9 +43,11 @@ class Denied:
 
     Attributes:
         reason: One clause for a person.
+        hint: What to do next; empty when there is nothing to advise.
     """
 
     reason: str
+    hint: str = ""
 
 
 Answer: TypeAlias = Allowed | Denied

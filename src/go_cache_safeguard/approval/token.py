@@ -12,7 +12,8 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 
-from go_cache_safeguard.approval.eyes import Allowed, Answer, Denied, parse_person
+from go_cache_safeguard.approval.eyes import Allowed, Answer, Denied
+from go_cache_safeguard.core.person import same_person
 
 PREFIX = "gcs1_"
 """So that a scanner for leaked secrets can find a token. The digit is the format."""
@@ -103,8 +104,7 @@ def check_grant(grant: Grant, token: Token, *, stored: str, op: str, digest: str
         return Denied("the token was given out for another operation")
     if not _same(grant.digest, digest):
         return Denied("the plan is not the one that the token was given out for")
-    given, brings = parse_person(grant.approver), parse_person(approver)
-    if given is None or brings is None or given.uid != brings.uid:
+    if same_person((grant.approver,), (approver,)) is not True:
         return Denied("the token was given to somebody else")
     if not now < grant.expires_at:
         return Denied("the token has expired")

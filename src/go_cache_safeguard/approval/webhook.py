@@ -1,4 +1,4 @@
-"""The message that tells somebody elsewhere of a held operation, its signature, and where it may be sent.
+"""The message that tells somebody elsewhere of an operation, its signature, and where it may be sent.
 
 Knows:     what stands in the message, how it is signed, and which addresses a hook may have.
 Called by: `flows.hooks` makes messages with it, `approval.notify` sends them.
@@ -19,7 +19,9 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from go_cache_safeguard.approval.eyes import Allowed, Answer, Denied
+from go_cache_safeguard.approval.outbox import Event
 from go_cache_safeguard.core.canonical import Value, canonical
+from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
 
 SCHEMA = "go-cache-safeguard/hook/1"
@@ -50,7 +52,7 @@ class Secret:
         return "Secret(...)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Target:
     """Where messages go.
 
@@ -60,6 +62,7 @@ class Target:
         port: 1 to 65535.
         path: With the query; begins with a slash. It may itself be a secret, so it is not written down anywhere.
         listed: Whether the site names the host as allowed.
+        inside: Whether plain http may go to addresses that are not public: nothing secret is sent there.
     """
 
     tls: bool
@@ -67,6 +70,10 @@ class Target:
     port: int
     path: str
     listed: bool
+    inside: bool = False
+
+    def __repr__(self) -> str:
+        return f"Target({self.name})"
 
     @property
     def name(self) -> str:
@@ -145,7 +152,7 @@ def judge_address(target: Target, address: str) -> Answer:
         return Denied(f"{target.host} stands for {address}, which is no address")
     if bare.is_link_local or bare.is_multicast or bare.is_unspecified or (bare.is_reserved and not bare.is_loopback):
         return Denied(f"{target.host} stands for {address}, to which no hook goes")
-    if not target.tls and not bare.is_loopback:
+    if not target.tls and not (bare.is_loopback or (target.inside and not bare.is_global)):
         return Denied(f"{target.host} stands for {address}; without TLS a hook goes to the loopback only")
     if not bare.is_global and not target.listed:
         return Denied(
@@ -154,18 +161,23 @@ def judge_address(target: Target, address: str) -> Answer:
     return Allowed()
 
 
-def message_of(operation: Operation, *, execute: str) -> Message:
-    """Write what is told of a held operation.
+def message_of(
+    operation: Operation, *, event: Event = Event.HELD, execute: str = "", page: str = "", here: bool = True
+) -> Message:
+    """Write what is told of an operation.
 
     Args:
-        operation: Held.
+        operation: As it was when that happened: the same in every attempt.
+        event: What happened.
         execute: The command that carries it out once it is approved; empty if none does.
+        page: Where people decide in a browser; empty if nowhere.
+        here: Whether an approval on this machine counts; else people decide at a server.
     """
     data = operation.data
     by = {key: _short(str(data[key])) for key in ("command", "client", "user") if "call" in data and data.get(key)}
     value: dict[str, Value] = {
         "schema": SCHEMA,
-        "type": "operation.held",
+        "type": f"operation.{event}",
         "timestamp": operation.last_at,
         "data": {
             "op": operation.id,
@@ -181,12 +193,25 @@ def message_of(operation: Operation, *, execute: str) -> Message:
             "final": _short(str(data.get("final", ""))),
             "expires_s": int(data.get("expires_s", 0)),
             "asked": by,
+            "decided_by": [_short(one) for one in deciders(operation)],
+            "why": _short(str(data.get("reason" if event is Event.EMERGENCY else "why", ""))),
+            "page": page,
             "show": f"go-cache-safeguard ops show {operation.id}",
-            "approve": f"go-cache-safeguard ops approve {operation.id}",
-            "execute": execute,
+            "approve": f"go-cache-safeguard ops approve {operation.id}" if here and event is Event.HELD else "",
+            "execute": execute if event in {Event.HELD, Event.APPROVED, Event.EMERGENCY} else "",
         },
     }
-    return Message(f"{operation.id}_{str(operation.state).lower()}", canonical(value))
+    return Message(f"{operation.id}_{event}", canonical(value))
+
+
+def deciders(operation: Operation) -> tuple[str, ...]:
+    """Principals of those who have decided; empty if nobody has, or time alone did."""
+    data = operation.data
+    if State.APPROVED in operation.states and operation.state is not State.CANCELLED:
+        some = data.get("approvers")
+        return tuple(str(one) for one in some) if isinstance(some, list) else (str(data.get("approver", "")),)
+    named = data.get("rejected_by") or data.get("cancelled_by")
+    return (str(named),) if named else ()
 
 
 def headers(secret: Secret, message: Message, *, now_s: int) -> dict[str, str]:

@@ -5,7 +5,6 @@ Called by: `cli.app`.
 Never:     removes without a plan that was shown, and a decision that the journal holds.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -177,7 +176,9 @@ def clean(
     confirm: options.Confirm = False,
     confirm_hook: options.ConfirmHook = None,
     confirm_wait: options.ConfirmWait = None,
+    detach: options.Detach = False,
     token_file: options.TokenFile = None,
+    replaces: options.Replaces = None,
     checks: Checks = None,
     wait: Wait = None,
     proof: ProofOption = None,
@@ -209,7 +210,7 @@ def clean(
         kind=kind,
         orphans=orphans,
     )
-    given = [*(settings or []), *options.of_hook(confirm_hook, confirm_wait)]
+    given = [*(settings or []), *options.of_hook(confirm_hook, confirm_wait, detach)]
     session = options.session(settings=given, state_dir=state_dir, quiet=quiet, json=json)
     manner = replace(
         _manner(session, wait, proof, prove), snapshotter=_copying(session, sign, snapshot_file, repository=snapshot)
@@ -233,9 +234,9 @@ def clean(
     if not made.items:
         _tell_nothing(screen, made)
         return
-    asking = None if json or not sys.stdin.isatty() else _asking(screen)
+    asking = _asking(screen) if options.at_terminal(session, json=json) else None
     options.somebody_to_ask(session, confirm=confirm, terminal=asking is not None)
-    done = run_clean(session, made, run, manner, asking, always_ask=confirm, account=receipt)
+    done = run_clean(session, made, run, manner, asking, always_ask=confirm, account=receipt, replaces=replaces or "")
     tell_receipt(screen, done, copy=_copy_of(session, done.op))
 
 

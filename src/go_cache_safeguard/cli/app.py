@@ -79,8 +79,9 @@ def _redis(app: typer.Typer) -> None:
 
 
 def _ops(app: typer.Typer) -> None:
-    from go_cache_safeguard.cli import operations
+    from go_cache_safeguard.cli import operations, watch
 
+    watch.register(operations.app)
     app.add_typer(operations.app, name="ops")
 
 
@@ -102,6 +103,12 @@ def _audit(app: typer.Typer) -> None:
     app.add_typer(audit.app, name="audit")
 
 
+def _serve(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import serve
+
+    app.add_typer(serve.app, name="serve")
+
+
 def _config(app: typer.Typer) -> None:
     from go_cache_safeguard.cli import config_show
 
@@ -120,6 +127,7 @@ _PARTS: Mapping[Callable[[typer.Typer], None], tuple[str, ...]] = {
     _rollback: ("rollback",),
     _snapshot: ("snapshot",),
     _audit: ("audit",),
+    _serve: ("serve",),
     _config: ("config",),
 }
 """What adds which commands, in the order of the help."""
@@ -160,12 +168,14 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a path need not be UTF-8
+    failed: Failure | None = None
     try:
         app = commands(arguments[0] if arguments else "")
         code = app(args=list(arguments), prog_name="go-cache-safeguard", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.DONE
     except Failure as failure:
         _say_failure(failure)
+        failed = failure
         return failure.exit_code
     except TyperException as error:
         return _say_usage(error)
@@ -181,6 +191,15 @@ def run(arguments: Sequence[str]) -> int:
 
         write_report(error, arguments)
         return ExitCode.BUG
+    finally:
+        _afterwards(failed)
+
+
+def _afterwards(failed: Failure | None) -> None:
+    """Only where a command has come as far as to read its settings."""
+    options = sys.modules.get("go_cache_safeguard.cli.options")
+    if options is not None:
+        options.afterwards(failed)
 
 
 def _say_usage(error: TyperException) -> ExitCode:

@@ -135,6 +135,7 @@ def fsck(
     gocache: options.GoCache = None,
     confirm_hook: options.ConfirmHook = None,
     confirm_wait: options.ConfirmWait = None,
+    detach: options.Detach = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
@@ -151,7 +152,7 @@ def fsck(
     from go_cache_safeguard.gocache.disk import Level
 
     session = options.session(
-        settings=[*(settings or []), *options.of_hook(confirm_hook, confirm_wait)],
+        settings=[*(settings or []), *options.of_hook(confirm_hook, confirm_wait, detach)],
         state_dir=state_dir,
         quiet=quiet,
         json=json,

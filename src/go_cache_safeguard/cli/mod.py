@@ -66,6 +66,7 @@ def verify(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: only show what would go.")] = False,
     confirm_hook: options.ConfirmHook = None,
     confirm_wait: options.ConfirmWait = None,
+    detach: options.Detach = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
@@ -90,7 +91,7 @@ def verify(
     if dry_run and not repair:
         raise UsageFailure("--dry-run needs --repair", hint="without --repair nothing is ever changed")
     session = options.session(
-        settings=[*(settings or []), *options.of_hook(confirm_hook, confirm_wait)],
+        settings=[*(settings or []), *options.of_hook(confirm_hook, confirm_wait, detach)],
         state_dir=state_dir,
         quiet=quiet,
         json=json,

@@ -1,11 +1,12 @@
 """`ops`: pending and past operations, and people's answers to them.
 
-Knows:     how an operation is listed, shown, approved and rejected.
+Knows:     how an operation is listed and shown, and how people's answers to it are told.
 Called by: `cli.app`.
 Never:     takes a token or a digest from the command line: it asks, or reads a file.
 """
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +16,16 @@ from go_cache_safeguard.cli import options
 from go_cache_safeguard.core.errors import UsageFailure
 
 if TYPE_CHECKING:
-    from go_cache_safeguard.core.operation import Operation
+    from collections.abc import Mapping, Sequence
 
-app = typer.Typer(help="Pending and past operations: list, show, receipt, approve, reject.", no_args_is_help=True)
+    from go_cache_safeguard.approval.ballot import Ballot
+    from go_cache_safeguard.core.operation import Operation
+    from go_cache_safeguard.flows.session import Session
+    from go_cache_safeguard.journal.store import Journal
+
+app = typer.Typer(
+    help="Pending and past operations: list, show, receipt, approve, reject, cancel.", no_args_is_help=True
+)
 
 Op = Annotated[str, typer.Argument(metavar="OP", help="The operation's id.")]
 
@@ -38,20 +46,20 @@ def list_(
 ) -> None:
     """List operations that wait for somebody or something; `--all` for every one."""
     from go_cache_safeguard.cli.screen import Screen
-    from go_cache_safeguard.core.lifecycle import TRANSITIONS
 
     session = options.session(state_dir=state_dir, json=json)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
     with session.journal(read_only=True) as journal:
-        operations = [found for found in journal.operations() if everything or TRANSITIONS[found.state]]
+        operations, ballots = _listed(journal, everything=everything)
     if json:
-        screen.document("ops", 1, {"operations": [as_value(found) for found in operations]})
+        screen.document("ops", 1, {"operations": [as_value(found, ballots[found.id]) for found in operations]})
         return
     if not operations:
         screen.line("no operations" if everything else "no operation waits; `ops list --all` shows past ones")
         return
     screen.table(
-        ("operation", "state", "removes", "requester", "since", "selectors"), [_row(found) for found in operations]
+        ("operation", "state", "approved by", "removes", "requester", "since", "selectors"),
+        [_row(found, ballots[found.id]) for found in operations],
     )
 
 
@@ -59,20 +67,31 @@ def list_(
 def show(
     op: Annotated[str, typer.Argument(metavar="OP", autocompletion=complete_operation)],
     *,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="What people look at before they decide: counts, readiness, history.")
+    ] = False,
     json: options.Json = False,
     state_dir: options.StateDir = None,
 ) -> None:
-    """Show one operation: its plan, verdicts, decision, receipt, and the way it took."""
+    """Show one operation: its plan, verdicts, decision, who agreed, receipt, and the way it took."""
+    from go_cache_safeguard.approval.ballot import tally
     from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.journal.law import REVIEWED
 
     session = options.session(state_dir=state_dir, json=json)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    with session.journal(read_only=True) as journal:
-        operation = journal.operation(op)
-    if json:
-        screen.document("op", 1, as_value(operation))
+    if evidence:
+        from go_cache_safeguard.cli.evidence import show_evidence
+
+        show_evidence(session, screen, op, json=json)
         return
-    _show(screen, operation)
+    with session.journal(read_only=True) as journal:
+        operation, records = journal.operation(op), list(journal.records(op=op))
+    ballot = tally(operation, records)
+    if json:
+        screen.document("op", 1, as_value(operation, ballot))
+        return
+    _show(screen, operation, ballot, [record.data for record in records if record.step == REVIEWED])
 
 
 @app.command()
@@ -104,20 +123,55 @@ def approve(
         Path | None,
         typer.Option("--token-file", metavar="FILE", help="A token minted by an approver; never given as text."),
     ] = None,
+    json: options.Json = False,
     state_dir: options.StateDir = None,
 ) -> None:
     """Approve a held operation by typing the digest of its plan; `clean OP` then executes it."""
     from go_cache_safeguard.flows.approve import approve_by_digest, approve_by_token
 
-    session = options.session(state_dir=state_dir)
+    session = options.session(state_dir=state_dir, json=json)
     with session.journal() as journal:
         if token_file is not None:
             approved = approve_by_token(session, journal, op, token_file)
         else:
-            operation = journal.operation(op)
-            typed = ask_digest(str(operation.data.get("digest", "")), int(operation.data.get("bytes", 0)), op)
-            approved = approve_by_digest(session, journal, op, typed)
-    typer.echo(f"{approved.id} is {approved.state}; {_executor(approved)} executes it")
+            approved = approve_by_digest(session, journal, op, _typed(journal.operation(op)))
+    _tell(session, approved, json=json)
+
+
+@app.command("break-glass")
+def break_glass(
+    op: Annotated[str, typer.Argument(metavar="OP", autocompletion=complete_operation)],
+    *,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why it cannot wait; kept in the journal, and told to everybody.")
+    ],
+    json: options.Json = False,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Go on without those who would have to approve, in an emergency; somebody else reviews it afterwards."""
+    from go_cache_safeguard.flows.desk import desk_of, voter_of
+
+    session = options.session(state_dir=state_dir, json=json)
+    desk = desk_of(session)
+    typed = _typed(desk.operation(op))
+    desk.break_glass(op, voter_of(session), typed, reason)
+    _tell(session, desk.operation(op), json=json)
+
+
+@app.command()
+def review(
+    op: Annotated[str, typer.Argument(metavar="OP", autocompletion=complete_operation)],
+    *,
+    finding: Annotated[str, typer.Option("--finding", metavar="WORD", help="justified or not-justified.")],
+    text: Annotated[str, typer.Option("--text", help="Why; kept in the journal.")],
+    json: options.Json = False,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Say afterwards whether the glass was broken for a good reason; not for who broke it, nor for who asked."""
+    from go_cache_safeguard.flows.desk import desk_of, voter_of
+
+    session = options.session(state_dir=state_dir, json=json)
+    _tell(session, desk_of(session).review(op, voter_of(session), finding, text), json=json)
 
 
 @app.command()
@@ -125,15 +179,35 @@ def reject(
     op: Annotated[str, typer.Argument(metavar="OP", autocompletion=complete_operation)],
     *,
     why: Annotated[str, typer.Option("--why", help="Why; kept in the journal.")] = "",
+    json: options.Json = False,
     state_dir: options.StateDir = None,
 ) -> None:
     """Reject a held operation, for ever."""
-    from go_cache_safeguard.flows.approve import reject as say_no
+    from go_cache_safeguard.flows.desk import desk_of, voter_of
+    from go_cache_safeguard.flows.fleet import tell_of_decision
 
-    session = options.session(state_dir=state_dir)
-    with session.journal() as journal:
-        rejected = say_no(session, journal, op, why)
-    typer.echo(f"{rejected.id} is {rejected.state}")
+    session = options.session(state_dir=state_dir, json=json)
+    ended = desk_of(session).reject(op, voter_of(session), why)
+    tell_of_decision(session)
+    _tell(session, ended, json=json)
+
+
+@app.command()
+def cancel(
+    op: Annotated[str, typer.Argument(metavar="OP", autocompletion=complete_operation)],
+    *,
+    why: Annotated[str, typer.Option("--why", help="Why; kept in the journal.")] = "",
+    json: options.Json = False,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Take back what you asked for, or what you approved, while nothing was touched."""
+    from go_cache_safeguard.flows.desk import desk_of, voter_of
+    from go_cache_safeguard.flows.fleet import tell_of_decision
+
+    session = options.session(state_dir=state_dir, json=json)
+    ended = desk_of(session).cancel(op, voter_of(session), why)
+    tell_of_decision(session)
+    _tell(session, ended, json=json)
 
 
 @app.command()
@@ -142,16 +216,47 @@ def token(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A new file; only you can read it.")],
     expires: Annotated[str, typer.Option("--expires", metavar="TIME", help="How long it counts.")] = "1h",
+    json: options.Json = False,
     state_dir: options.StateDir = None,
 ) -> None:
     """Mint a token with which a job can approve this one operation once, in your name."""
+    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.approve import mint_token
 
-    session = options.session(state_dir=state_dir)
+    session = options.session(state_dir=state_dir, json=json)
     lifetime_s = options.duration(expires, "--expires") or 0
     with session.journal() as journal:
         mint_token(session, journal, op, output, lifetime_s=lifetime_s)
-    typer.echo(f"the token is in {output}; `ops approve {op} --token-file {output}` uses it")
+    if json:
+        Screen(as_json=True).document("token", 1, {"op": op, "file": str(output), "lifetime_s": lifetime_s})
+    else:
+        typer.echo(f"the token is in {output}; `ops approve {op} --token-file {output}` uses it")
+
+
+def _typed(operation: "Operation") -> str:
+    data = operation.data
+    return ask_digest(str(data.get("digest", "")), int(data.get("bytes", 0)), operation.id)
+
+
+def _tell(session: "Session", operation: "Operation", *, json: bool) -> None:
+    """What became of an operation that somebody has just decided about."""
+    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.core.lifecycle import State
+    from go_cache_safeguard.flows.desk import desk_of
+    from go_cache_safeguard.flows.hooks import tell_decision
+
+    tell_decision(session, operation.id)
+    ballot = desk_of(session).ballot(operation.id)
+    screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    if json:
+        screen.document("op", 1, as_value(operation, ballot))
+        return
+    parts = [f"{operation.id} is {operation.state}"]
+    if operation.state is State.APPROVED:
+        parts.append(f"{_executor(operation)} executes it")
+    elif operation.state is State.HELD:
+        parts.append(f"{ballot.votes} have approved it")
+    screen.line("; ".join(parts))
 
 
 def ask_digest(digest: str, size: int, op: str) -> str:
@@ -173,7 +278,24 @@ def ask_digest(digest: str, size: int, op: str) -> str:
     return str(typer.prompt("Type its first 8 digits to approve, anything else to leave it", err=True, default=""))
 
 
-def as_value(operation: "Operation") -> dict[str, Any]:
+def _listed(journal: "Journal", *, everything: bool) -> "tuple[list[Operation], dict[str, Ballot]]":
+    """Operations that wait for somebody or something, or all of them; and how far each is."""
+    from go_cache_safeguard.approval.ballot import tally
+    from go_cache_safeguard.core.lifecycle import TRANSITIONS
+
+    found: list[Operation] = []
+    ballots: dict[str, Ballot] = {}
+    for operation in journal.operations():
+        ballot = tally(operation, ())
+        if ballot.left > 1 or ballot.emergency:  # only then what people said is in other records
+            ballot = tally(operation, list(journal.records(op=operation.id)))
+        if everything or TRANSITIONS[operation.state] or ballot.review_due:
+            found.append(operation)
+            ballots[operation.id] = ballot
+    return found, ballots
+
+
+def as_value(operation: "Operation", ballot: "Ballot") -> dict[str, Any]:
     """For `--json`."""
     return {
         "op": operation.id,
@@ -183,6 +305,15 @@ def as_value(operation: "Operation") -> dict[str, Any]:
         "last_at": operation.last_at,
         "states": [str(state) for state in operation.states],
         "data": dict(operation.data),
+        "ballot": {
+            "needed": ballot.needed,
+            "approvers": list(ballot.approvers),
+            "left": ballot.left,
+            "emergency": ballot.emergency,
+            "reason": ballot.reason,
+            "review_due": ballot.review_due,
+            "review_by_s": ballot.review_by_s,
+        },
     }
 
 
@@ -197,14 +328,29 @@ def _executor(operation: "Operation") -> str:
     return f"the guard, or {by}," if manner else by
 
 
-def _row(operation: "Operation") -> tuple[str, ...]:
+def _approved_by(ballot: "Ballot") -> str:
+    """Who has approved so far, of how many; louder if the glass was broken."""
+    if ballot.emergency:
+        return f"NOBODY: broken glass{', review due' if ballot.review_due else ', reviewed'}"
+    return ballot.votes
+
+
+def _day(at_s: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d")
+
+
+def _row(operation: "Operation", ballot: "Ballot") -> tuple[str, ...]:
+    from go_cache_safeguard.core.operation import is_over
     from go_cache_safeguard.core.size import format_size
 
     data = operation.data
     size = format_size(int(data.get("bytes", 0)))
     return (
         operation.id,
-        str(operation.state),
+        f"{operation.state}{', its time is over' if is_over(operation, time.time()) else ''}",
+        _approved_by(ballot),
         size,
         operation.requester,
         operation.at,
@@ -212,7 +358,7 @@ def _row(operation: "Operation") -> tuple[str, ...]:
     )
 
 
-def _show(screen: Any, operation: "Operation") -> None:
+def _show(screen: Any, operation: "Operation", ballot: "Ballot", reviews: "Sequence[Mapping[str, Any]]") -> None:
     from go_cache_safeguard.core.size import format_size
 
     data = operation.data
@@ -228,7 +374,18 @@ def _show(screen: Any, operation: "Operation") -> None:
         ("no way back", data.get("final", "")),
         ("plan digest", data.get("digest", "")),
         ("requester", f"{operation.requester}, {operation.at}"),
-        ("approver", data.get("approver", "")),
+        (
+            "approved by",
+            f"{ballot.votes}{': ' if ballot.approvers else ''}{', '.join(ballot.approvers)}" if ballot.votes else "",
+        ),
+        ("broken glass", f"{data.get('approver', '')}: {ballot.reason}" if ballot.emergency else ""),
+        (
+            "review",
+            f"due {_day(ballot.review_by_s)}, by somebody else: `ops review {operation.id}`"
+            if ballot.review_due
+            else "",
+        ),
+        *(("reviewed", f"{it.get('finding')}, by {it.get('reviewer')}: {it.get('text')}") for it in reviews),
         ("reasons", "; ".join(data.get("reasons", ()))),
         ("why", data.get("why", "")),
         ("evidence", data.get("evidence", "")),

@@ -5,13 +5,14 @@ Called by: the command files.
 Never:     reads a cache.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from go_cache_safeguard.core.duration import parse_duration
-from go_cache_safeguard.core.errors import UsageFailure
+from go_cache_safeguard.core.errors import Failure, UsageFailure
 from go_cache_safeguard.core.size import Share, parse_size
 
 if TYPE_CHECKING:
@@ -45,11 +46,21 @@ ConfirmWait = Annotated[
     str | None,
     typer.Option("--confirm-wait", metavar="TIME", help="With a URL: how long to wait for the approval; default: not."),
 ]
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach", help="If it is held: tell people, and end at once with exit code 11; `ops watch` follows it."
+    ),
+]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
         "--token-file", metavar="FILE", help="Approve with this token first; `-` asks for it, or reads it from stdin."
     ),
+]
+Replaces = Annotated[
+    str | None,
+    typer.Option("--replaces", metavar="OP", help="Ask again for what this operation was about; kept in the journal."),
 ]
 AllEntries = Annotated[bool, typer.Option("--all", help="Hash everything again, whatever the index remembers.")]
 Sample = Annotated[
@@ -58,6 +69,10 @@ Sample = Annotated[
         "--sample", metavar="SHARE", help="Besides what changed, hash this share again, chosen at random: 5%."
     ),
 ]
+
+
+_OPENED: "list[Session]" = []
+"""Sessions of this run, for `afterwards`."""
 
 
 def session(
@@ -79,13 +94,41 @@ def session(
         arguments[key.strip()] = value.strip()
     if state_dir is not None:
         arguments["state.dir"] = state_dir
-    return open_session(arguments, progress=progress_for(quiet=quiet or json))
+    opened = open_session(arguments, progress=progress_for(quiet=quiet or json))
+    _OPENED.append(opened)
+    return opened
 
 
-def of_hook(hook: str | None, wait: str | None) -> list[str]:
-    """`--confirm-hook` and `--confirm-wait` as settings for this run."""
-    pairs = (("approval.hook", hook), ("approval.wait", wait))
-    return [f"{key}={value}" for key, value in pairs if value is not None]
+def afterwards(failed: Failure | None = None) -> None:
+    """When a command is over, however it ended: bring alerts and metrics up to date if it wrote to the journal.
+
+    Args:
+        failed: Why it failed, if it did.
+    """
+    while _OPENED:
+        opened = _OPENED.pop()
+        wanted = opened.config.text("alerts.alertmanager") or opened.config.text("metrics.textfile")
+        if wanted and opened.wrote:
+            from go_cache_safeguard.flows.alerts import afterwards as tell
+
+            tell(opened, lambda text: typer.echo(text, err=True), failed)
+
+
+def of_hook(hook: str | None, wait: str | None, detach: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - as they are typed
+    """`--confirm-hook`, `--confirm-wait` and `--detach` as settings for this run.
+
+    Raises:
+        UsageFailure: It is to wait and not to wait.
+    """
+    if detach and wait is not None:
+        raise UsageFailure("--detach and --confirm-wait exclude each other", not_done="nothing was changed")
+    held = (("approval.wait", "0s"), ("approval.detach", "yes")) if detach else (("approval.wait", wait),)
+    return [f"{key}={value}" for key, value in (("approval.hook", hook), *held) if value is not None]
+
+
+def at_terminal(session: "Session", *, json: bool) -> bool:
+    """Whether somebody sits here who can be asked."""
+    return not json and sys.stdin.isatty() and session.config.choice("approval.detach") == "no"
 
 
 def approve_first(session: "Session", op: str, token_file: Path | None) -> None:
@@ -112,13 +155,15 @@ def somebody_to_ask(session: "Session", *, confirm: bool, terminal: bool) -> Non
     Raises:
         UsageFailure: There is neither a terminal nor a hook.
     """
+    from go_cache_safeguard.flows.fleet import server_of
     from go_cache_safeguard.flows.hooks import hook_of
 
-    if confirm and not terminal and hook_of(session) is None:
+    detached = session.config.choice("approval.detach") == "yes"
+    if confirm and not (terminal or detached) and server_of(session) is None and hook_of(session) is None:
         raise UsageFailure(
             "--confirm asks a person, and stdin is not a terminal",
             not_done="nothing was changed",
-            hint="run it in a terminal without --json, or name a URL with --confirm-hook",
+            hint="run it in a terminal without --json, name a URL with --confirm-hook, or hold it with --detach",
         )
 
 

@@ -75,6 +75,7 @@ def harden(
     confirm: options.Confirm = False,
     confirm_hook: options.ConfirmHook = None,
     confirm_wait: options.ConfirmWait = None,
+    detach: options.Detach = False,
     password_file: PasswordFile = None,
     receipt: Annotated[
         Path | None,
@@ -91,7 +92,7 @@ def harden(
 
     if save and not apply:
         raise UsageFailure("--save goes with --apply", not_done="nothing was changed")
-    given = [*(settings or []), *options.of_hook(confirm_hook, confirm_wait)]
+    given = [*(settings or []), *options.of_hook(confirm_hook, confirm_wait, detach)]
     session = _session(given, state_dir, password_file, quiet=quiet, json=json)
     wish = Wish(
         tuple(map(_latin, user or ())),
@@ -206,7 +207,7 @@ def _apply(session: "Session", screen: "Screen", found: "Outline", *, confirm: b
         else:
             screen.line("every user has these rules already; nothing to do")
         return
-    asking = None if screen.as_json or not sys.stdin.isatty() else _asking(screen)
+    asking = _asking(screen) if options.at_terminal(session, json=screen.as_json) else None
     options.somebody_to_ask(session, confirm=confirm, terminal=asking is not None)
     if not screen.as_json:
         _tell_changes(screen, found)

@@ -6,10 +6,9 @@ Never:     removes without a plan that was shown, and a decision that the journa
 """
 
 import os
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -111,11 +110,13 @@ def del_(
     confirm: options.Confirm = False,
     confirm_hook: options.ConfirmHook = None,
     confirm_wait: options.ConfirmWait = None,
+    detach: options.Detach = False,
     max_keys: MaxKeys = None,
     block_ttl_threshold: Threshold = None,
     rate: Rate = None,
     password_file: PasswordFile = None,
     receipt: ReceiptFile = None,
+    replaces: options.Replaces = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
@@ -125,12 +126,13 @@ def del_(
     session = _session(
         settings,
         state_dir,
-        _given(max_keys, block_ttl_threshold, rate, password_file, (confirm_hook, confirm_wait)),
+        _given(max_keys, block_ttl_threshold, rate, password_file, (confirm_hook, confirm_wait, detach)),
         quiet=quiet,
         json=json,
     )
     wanted = _wanted("DEL", keys or [], match or [], escaped=escaped)
-    _remove(session, _screen(session, json=json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
+    how = _How(dry_run, confirm, receipt, replaces or "")
+    _remove(session, _screen(session, json=json), url, wanted, how)
 
 
 def unlink(
@@ -143,11 +145,13 @@ def unlink(
     confirm: options.Confirm = False,
     confirm_hook: options.ConfirmHook = None,
     confirm_wait: options.ConfirmWait = None,
+    detach: options.Detach = False,
     max_keys: MaxKeys = None,
     block_ttl_threshold: Threshold = None,
     rate: Rate = None,
     password_file: PasswordFile = None,
     receipt: ReceiptFile = None,
+    replaces: options.Replaces = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
@@ -157,12 +161,13 @@ def unlink(
     session = _session(
         settings,
         state_dir,
-        _given(max_keys, block_ttl_threshold, rate, password_file, (confirm_hook, confirm_wait)),
+        _given(max_keys, block_ttl_threshold, rate, password_file, (confirm_hook, confirm_wait, detach)),
         quiet=quiet,
         json=json,
     )
     wanted = _wanted("UNLINK", keys or [], match or [], escaped=escaped)
-    _remove(session, _screen(session, json=json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt)
+    how = _How(dry_run, confirm, receipt, replaces or "")
+    _remove(session, _screen(session, json=json), url, wanted, how)
 
 
 def flush(
@@ -174,10 +179,12 @@ def flush(
     confirm: options.Confirm = False,
     confirm_hook: options.ConfirmHook = None,
     confirm_wait: options.ConfirmWait = None,
+    detach: options.Detach = False,
     max_keys: MaxKeys = None,
     rate: Rate = None,
     password_file: PasswordFile = None,
     receipt: ReceiptFile = None,
+    replaces: options.Replaces = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
@@ -191,12 +198,13 @@ def flush(
     session = _session(
         settings,
         state_dir,
-        _given(max_keys, None, rate, password_file, (confirm_hook, confirm_wait)),
+        _given(max_keys, None, rate, password_file, (confirm_hook, confirm_wait, detach)),
         quiet=quiet,
         json=json,
     )
     wanted = Wanted("FLUSHALL" if everything else "FLUSHDB", everything=True)
-    _remove(session, _screen(session, json=json), url, wanted, dry_run=dry_run, confirm=confirm, receipt=receipt, db=db)
+    how = _How(dry_run, confirm, receipt, replaces or "")
+    _remove(session, _screen(session, json=json), url, wanted, how, db=db)
 
 
 def resume(
@@ -205,6 +213,7 @@ def resume(
     token_file: options.TokenFile = None,
     confirm_hook: options.ConfirmHook = None,
     confirm_wait: options.ConfirmWait = None,
+    detach: options.Detach = False,
     rate: Rate = None,
     password_file: PasswordFile = None,
     receipt: ReceiptFile = None,
@@ -218,7 +227,7 @@ def resume(
     from go_cache_safeguard.flows.redis_call import resume as go_on
     from go_cache_safeguard.flows.redis_harden import is_about_rules
 
-    given = _given(None, None, rate, password_file, (confirm_hook, confirm_wait))
+    given = _given(None, None, rate, password_file, (confirm_hook, confirm_wait, detach))
     session = _session(settings, state_dir, given, quiet=quiet, json=json)
     if receipt is not None:
         refuse_taken(receipt)
@@ -365,7 +374,7 @@ def _given(
     threshold: str | None,
     rate: int | None,
     password_file: str | None,
-    asked: tuple[str | None, str | None] = (None, None),
+    asked: tuple[str | None, str | None, bool] = (None, None, False),
 ) -> list[str]:
     """Options that are settings for this run."""
     pairs = (
@@ -421,15 +430,22 @@ def _surveyed(
     return found, judge(session, found.facts)
 
 
+class _How(NamedTuple):
+    """What was said about a removal, besides which keys."""
+
+    dry_run: bool
+    confirm: bool
+    receipt: Path | None
+    replaces: str
+
+
 def _remove(
     session: "Session",
     screen: "Screen",
     url: str | None,
     wanted: "Wanted",
+    how: "_How",
     *,
-    dry_run: bool,
-    confirm: bool,
-    receipt: Path | None,
     db: int | None = None,
 ) -> None:
     from go_cache_safeguard.core.policy import decide
@@ -437,23 +453,31 @@ def _remove(
     from go_cache_safeguard.flows.clean import clean
     from go_cache_safeguard.flows.redis_removal import execute
 
-    if receipt is not None:
-        refuse_taken(receipt)
+    if how.receipt is not None:
+        refuse_taken(how.receipt)
     found, verdicts = _surveyed(session, url, wanted, db)
-    if dry_run:
+    if how.dry_run:
         decision = decide(session.config.policy(), verdicts, removing=found.plan.total, of=found.plan.whole)
         _tell_plan(screen, "redis-dry-run", found, verdicts, type(decision).__name__.lower())
         return
     if not found.plan.items:
         _tell_nothing(screen)
         return
-    asking = None if screen.as_json or not sys.stdin.isatty() else _asking(screen)
-    options.somebody_to_ask(session, confirm=confirm, terminal=asking is not None)
+    asking = _asking(screen) if options.at_terminal(session, json=screen.as_json) else None
+    options.somebody_to_ask(session, confirm=how.confirm, terminal=asking is not None)
     if not screen.as_json:
         _show(screen, found)
-    _tell_receipt(
-        screen, clean(session, found.plan, lambda: verdicts, execute, asking, always_ask=confirm, account=receipt)
+    done = clean(
+        session,
+        found.plan,
+        lambda: verdicts,
+        execute,
+        asking,
+        always_ask=how.confirm,
+        account=how.receipt,
+        replaces=how.replaces,
     )
+    _tell_receipt(screen, done)
 
 
 def _asking(screen: "Screen") -> "Confirm":

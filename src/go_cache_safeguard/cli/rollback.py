@@ -5,7 +5,6 @@ Called by: `cli.app`.
 Never:     does anything to a cache unless --restore or --rebuild says so.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +59,7 @@ def rollback(
         Path | None,
         typer.Option("--modcache", metavar="DIR", help="The module cache; default: what `go env GOMODCACHE` says."),
     ] = None,
+    detach: options.Detach = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
@@ -76,7 +76,8 @@ def rollback(
 
     if restore is not None and rebuild:
         raise UsageFailure("either --restore or --rebuild", not_done="nothing was done")
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    given = [*(settings or []), *options.of_hook(None, None, detach)]
+    session = options.session(settings=given, state_dir=state_dir, quiet=quiet, json=json)
     question = Question(
         gocache=session.gocache(gocache),
         modcache=modcache_of(session, None if modcache is None else session.cwd / modcache),
@@ -124,7 +125,7 @@ def _act(session: "Session", screen: "Screen", question: "Question", value: dict
     def checks() -> Any:
         return run_checks(session, question.gocache, ids)
 
-    confirm = None if screen.as_json or not sys.stdin.isatty() else _confirm(screen)
+    confirm = _confirm(screen) if options.at_terminal(session, json=screen.as_json) else None
     given = options.duration(choice.wait, "--wait")
     wait_s = session.default_wait_s if given is None else given
     if choice.snapshot is None:

@@ -25,7 +25,9 @@ _WORDS = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")
 _DIGITS = re.compile(r"\d{1,9}", re.ASCII)
 _WITNESSES = re.compile(r"\s*(((file|git|safeguard|syslog):/[!-~]+|syslog)(\s+|$))*", re.ASCII)
 _HOOK = re.compile(r"(cli-interactive|https?://[!-~]{1,2000})?", re.ASCII)
+_LINK = re.compile(r"(https?://[!-~]{1,2000})?", re.ASCII)
 _SERVER = re.compile(r"(rediss?|unix)://[!-~]+", re.ASCII)
+_DATABASE = re.compile(r"(postgres(ql)?://[^@:/?#\s]+@[!-~]*)?", re.ASCII)
 _URL = re.compile(r"(file:///|(s3|gs|az)://[^@/?#\s]+)[!-~]*", re.ASCII)
 
 
@@ -43,6 +45,8 @@ class Kind(Enum):
         "an absolute path, file:///path, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, redis://user@host:port/db,"
         " rediss://... or unix:///path?db=N"
     )
+    LINK = "a URL such as https://host/path, or nothing"
+    DATABASE = "postgresql://USER@HOST/DATABASE without a password, or nothing"
     HOOK = "cli-interactive, a URL such as https://host/path, or nothing, which is cli-interactive"
     TOOLCHAIN = "what GOTOOLCHAIN may be, such as local, auto or go1.27.3"
     WORDS = "words with white space between them, or nothing"
@@ -123,13 +127,13 @@ class Setting:
                 return _matched(text, _SERVER) if text.startswith(("redis", "unix:")) else _place(text)
             case Kind.TOOLCHAIN:
                 return _matched(text, _TOOLCHAIN)
-            case Kind.WORDS | Kind.WITNESSES | Kind.HOOK:
+            case Kind.WORDS | Kind.WITNESSES | Kind.HOOK | Kind.LINK | Kind.DATABASE:
                 return _matched(text, _FORMS[self.kind]).strip()
             case _:
                 assert_never(self.kind)
 
 
-_FORMS = {Kind.WORDS: _WORDS, Kind.WITNESSES: _WITNESSES, Kind.HOOK: _HOOK}
+_FORMS = {Kind.WORDS: _WORDS, Kind.WITNESSES: _WITNESSES, Kind.HOOK: _HOOK, Kind.LINK: _LINK, Kind.DATABASE: _DATABASE}
 
 
 def _one_of(words: tuple[str, ...]) -> str:
@@ -199,6 +203,41 @@ SETTINGS = (
         ("never", "single-user", "always"),
     ),
     Setting(
+        "approval.needed",
+        Kind.COUNT,
+        "1",
+        "How many different people must approve what is held. What waits already keeps the number that it was held with.",
+        low=1,
+        high=9,
+    ),
+    Setting(
+        "approval.approvers",
+        Kind.WORDS,
+        "",
+        "The only people who may approve, such as uid:1000(alice) or user:bob; nothing means everybody who is let in as an approver.",
+    ),
+    Setting(
+        "approval.break_glass",
+        Kind.WORDS,
+        "",
+        "Who may go on alone in an emergency, with a reason, which somebody else reviews afterwards; nothing means nobody.",
+    ),
+    Setting(
+        "approval.review",
+        Kind.DURATION,
+        "7d",
+        "Within which time somebody else is to review that; `ops list` and `audit verify` remind of it.",
+        low=3600,
+    ),
+    Setting(
+        "approval.on_change",
+        Kind.CHOICE,
+        "void",
+        "What becomes of an approval when something of its plan changed since it was asked for: it is void and somebody asks"
+        " again, or what changed stays and the rest goes.",
+        ("void", "skip"),
+    ),
+    Setting(
         "approval.expires",
         Kind.DURATION,
         "24h",
@@ -239,6 +278,120 @@ SETTINGS = (
         "0s",
         "How long a command waits for the approval after its hook was told; then it ends, and the operation stays held.",
         high=86_400,
+    ),
+    Setting(
+        "approval.detach",
+        Kind.CHOICE,
+        "no",
+        "Whether a command that holds something ends at once with exit code 11 when people were told, instead of asking at the"
+        " terminal or waiting.",
+        ("no", "yes"),
+    ),
+    Setting(
+        "approval.server",
+        Kind.WORDS,
+        "",
+        "The approval server of the fleet, such as https://safeguard.example.org: what is held here, people decide there, and only"
+        " there (docs/fleet.md). Nothing means that people decide on this machine.",
+    ),
+    Setting(
+        "approval.server_token_file",
+        Kind.PATH,
+        "",
+        "File with the API token of this host, readable by its owner only.",
+    ),
+    Setting(
+        "approval.server_ca",
+        Kind.PATH,
+        "",
+        "File with the certificates of which one must have signed the server's; nothing means those of the system.",
+    ),
+    Setting(
+        "approval.server_timeout",
+        Kind.DURATION,
+        "10s",
+        "How long the server may take to connect, and to answer.",
+        low=1,
+        high=60,
+    ),
+    Setting(
+        "approval.tell",
+        Kind.CHOICE,
+        "emergencies",
+        "What messages are about: operations that are held; also those that went on in an emergency; or also every decision about"
+        " an operation of which it was told that it is held.",
+        ("held", "emergencies", "all"),
+    ),
+    Setting(
+        "approval.give_up",
+        Kind.DURATION,
+        "24h",
+        "For how long a message that does not arrive is tried again, with growing pauses; then that is told loudly.",
+        low=60,
+        high=30 * 86_400,
+    ),
+    Setting(
+        "approval.page",
+        Kind.LINK,
+        "",
+        "Where people decide in a browser, for links in messages; nothing means what serve.url or approval.server say.",
+    ),
+    Setting(
+        "approval.slack_file",
+        Kind.PATH,
+        "",
+        "File with the URL of an incoming webhook of Slack, readable by its owner only; nothing means that Slack is not told.",
+    ),
+    Setting(
+        "approval.chat_group",
+        Kind.DURATION,
+        "1m",
+        "What is held within this time is one message in Slack and of Apprise, and two messages are never nearer; 0s means one for each.",
+        high=3_600,
+    ),
+    Setting(
+        "approval.slack_buttons",
+        Kind.CHOICE,
+        "none",
+        "Which buttons a message in Slack has beside the link to the page: none, one that rejects, or also one that asks for the first"
+        " digits of the plan's digest and approves.",
+        ("none", "reject", "decide"),
+    ),
+    Setting(
+        "approval.slack_secret_file",
+        Kind.PATH,
+        "",
+        "File with the signing secret of the Slack app, readable by its owner only; without it no button counts.",
+    ),
+    Setting(
+        "approval.slack_token_file",
+        Kind.PATH,
+        "",
+        "File with the bot token of the Slack app, readable by its owner only; the button that approves needs it to ask for digits.",
+    ),
+    Setting(
+        "approval.slack_api",
+        Kind.LINK,
+        "https://slack.com/api",
+        "Where the Web API of Slack is.",
+    ),
+    Setting(
+        "approval.apprise_file",
+        Kind.PATH,
+        "",
+        "File with URLs of Apprise, one in each line, readable by its owner only: mail, chats and pagers that are told as well.",
+    ),
+    Setting(
+        "alerts.alertmanager",
+        Kind.LINK,
+        "",
+        "Where an Alertmanager is, such as http://127.0.0.1:9093, that is told what waits and what went wrong; nothing means nowhere.",
+    ),
+    Setting(
+        "metrics.textfile",
+        Kind.PATH,
+        "",
+        "A file that gets the metrics of the journal when a command has written to it, for the textfile collector of node_exporter.",
     ),
     Setting(
         "drift.verdict",
@@ -743,6 +896,173 @@ SETTINGS = (
         "3m",
         "How long one object may take on its way to or from the repository, all attempts together.",
         low=1,
+    ),
+    Setting(
+        "serve.listen",
+        Kind.WORDS,
+        "127.0.0.1:8443",
+        "Where `serve` lets people in: host:port or [address]:port.",
+    ),
+    Setting(
+        "serve.url",
+        Kind.WORDS,
+        "",
+        "Under which URL people come, such as https://safeguard.example.org; for several tenants `URL=tenant`, with white space"
+        " between them. Nothing means the place it listens at.",
+    ),
+    Setting("serve.tls_cert", Kind.PATH, "", "File with the certificate that people see, and those above it."),
+    Setting("serve.tls_key", Kind.PATH, "", "File with the key of that certificate, readable by its owner only."),
+    Setting(
+        "serve.trusted_proxies",
+        Kind.WORDS,
+        "",
+        "Addresses and networks of proxies that end TLS in front of `serve`. Only they may say where somebody comes from, and"
+        " without a certificate of our own only they are let in.",
+    ),
+    Setting(
+        "serve.session",
+        Kind.DURATION,
+        "8h",
+        "How long somebody stays logged in.",
+        low=60,
+        high=30 * 86_400,
+    ),
+    Setting(
+        "serve.attempts",
+        Kind.COUNT,
+        "5",
+        "How many log-ins may fail in a quarter of an hour for one account from one address. An address may fail 6 times as often,"
+        " an account 20 times, and then still gets in from where it did before.",
+        low=1,
+        high=1_000,
+    ),
+    Setting(
+        "serve.password_memory",
+        Kind.SIZE,
+        "64MiB",
+        "How much memory it takes to try one password (argon2id).",
+        low=1 << 16,
+        high=1 << 31,
+    ),
+    Setting(
+        "serve.password_passes",
+        Kind.COUNT,
+        "3",
+        "How often that memory is gone through.",
+        low=1,
+        high=100,
+    ),
+    Setting(
+        "serve.oidc_issuer",
+        Kind.WORDS,
+        "",
+        "The identity provider people log in with, such as https://id.example.org/realms/x; nothing means local passwords only.",
+    ),
+    Setting("serve.oidc_client_id", Kind.WORDS, "", "Under which name the identity provider knows us."),
+    Setting(
+        "serve.oidc_client_secret_file",
+        Kind.PATH,
+        "",
+        "File with the secret that the identity provider gave us, readable by its owner only; nothing means a public client.",
+    ),
+    Setting(
+        "serve.oidc_ca",
+        Kind.PATH,
+        "",
+        "File with the certificates of which one must have signed the identity provider's; nothing means those of the system.",
+    ),
+    Setting(
+        "serve.connections",
+        Kind.COUNT,
+        "4096",
+        "How many connections are open at once.",
+        low=16,
+        high=100_000,
+    ),
+    Setting(
+        "serve.header_timeout",
+        Kind.DURATION,
+        "10s",
+        "How long a client may take for the head of a request, and how long a connection without one is kept.",
+        low=1,
+        high=60,
+    ),
+    Setting(
+        "serve.body_timeout",
+        Kind.DURATION,
+        "20s",
+        "How long a client may take for the whole body of a request.",
+        low=1,
+        high=3_600,
+    ),
+    Setting(
+        "serve.reply_timeout",
+        Kind.DURATION,
+        "20s",
+        "How long a client may take nothing of a reply that waits for it.",
+        low=1,
+        high=3_600,
+    ),
+    Setting(
+        "serve.max_body",
+        Kind.SIZE,
+        "8MiB",
+        "How large the body of a request may be.",
+        low=1 << 16,
+        high=1 << 30,
+    ),
+    Setting(
+        "serve.api_rate",
+        Kind.COUNT,
+        "1200",
+        "How many calls of the API one person, or one host, may make in a minute; 0 for any number.",
+    ),
+    Setting(
+        "serve.drain",
+        Kind.DURATION,
+        "20s",
+        "How long requests may end what they do when `serve` is stopped.",
+        high=3_600,
+    ),
+    Setting(
+        "serve.database",
+        Kind.DATABASE,
+        "",
+        "The Postgres database that holds journals and people of a fleet, such as"
+        " postgresql://safeguard@db.example.org/safeguard; nothing means this machine's own journal.",
+    ),
+    Setting(
+        "serve.database_password_file",
+        Kind.PATH,
+        "",
+        "File with the password of that user, readable by its owner only; read again for each new connection.",
+    ),
+    Setting(
+        "serve.database_connections",
+        Kind.COUNT,
+        "10",
+        "How many connections to the database there may be at once; who comes then waits for one.",
+        low=2,
+        high=1_000,
+    ),
+    Setting(
+        "serve.database_owner",
+        Kind.WORDS,
+        "",
+        "The user that owns the tables; only `serve database upgrade`, `downgrade`, `check` and `retain` connect as that one.",
+    ),
+    Setting(
+        "serve.database_owner_password_file",
+        Kind.PATH,
+        "",
+        "File with the password of the owner, readable by its owner only. `serve` itself never reads it.",
+    ),
+    Setting(
+        "serve.database_keep",
+        Kind.DURATION,
+        "365d",
+        "What ended longer ago than this leaves the database with `serve database retain`, which exports it first.",
+        low=3_600,
     ),
     Setting(
         "state.dir",

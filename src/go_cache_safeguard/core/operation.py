@@ -55,6 +55,31 @@ class Operation:
     states: tuple[State, ...] = ()
 
 
+_WAITING = frozenset({State.HELD, State.APPROVED})
+_NO = frozenset({State.REJECTED, State.EXPIRED, State.CANCELLED, State.REFUSED})
+
+
+def waits(operation: Operation) -> bool:
+    """Whether it waits, for a person or for being carried out, and not for ever."""
+    expires_s = operation.data.get("expires_s")
+    return operation.state in _WAITING and type(expires_s) is int and expires_s != 0
+
+
+def is_over(operation: Operation, now_s: float) -> bool:
+    """Whether it has waited too long.
+
+    Args:
+        operation: Its `expires_s` says from when on it waits no more, in seconds since 1970-01-01 UTC; without one it waits for ever.
+        now_s: The time, the same.
+    """
+    return waits(operation) and now_s >= int(operation.data["expires_s"])
+
+
+def is_too_late(operation: Operation, to: State, now_s: float) -> bool:
+    """Whether it cannot enter a state any more because its time is over: what says no always can."""
+    return to not in _NO and is_over(operation, now_s)
+
+
 def follow(
     before: Operation | None, *, op: str, state: State, actor: str, at: str, data: Mapping[str, Any]
 ) -> Operation:

@@ -17,7 +17,7 @@ from go_cache_safeguard.core.operation import is_operation_id
 from go_cache_safeguard.journal.account import FORMAT, Difference, account, account_bytes, differences
 
 if TYPE_CHECKING:
-    from go_cache_safeguard.journal.store import Journal
+    from go_cache_safeguard.journal.records import Records
 
 _LIMIT = 64 << 20
 
@@ -46,7 +46,7 @@ class Checked:
         return {"op": self.op, "state": self.state, "now": str(self.now), "differences": found}
 
 
-def account_of(journal: "Journal", op: str) -> bytes:
+def account_of(journal: "Records", op: str) -> bytes:
     """The receipt of an operation as it stands now.
 
     Raises:
@@ -56,7 +56,7 @@ def account_of(journal: "Journal", op: str) -> bytes:
     return account_bytes(list(journal.records(op=op)))
 
 
-def write_account(journal: "Journal", op: str, path: Path) -> None:
+def write_account(journal: "Records", op: str, path: Path) -> None:
     """Write the receipt of an operation as it stands now.
 
     Raises:
@@ -86,7 +86,7 @@ def refuse_taken(path: Path) -> None:
         raise UsageFailure(f"{path} {why}", not_done="nothing was done", hint="give --receipt a new file")
 
 
-def check_account(journal: "Journal", path: Path) -> Checked:
+def check_account(journal: "Records", path: Path) -> Checked:
     """Compare a receipt with what the journal says up to the same record.
 
     Raises:

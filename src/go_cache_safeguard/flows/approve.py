@@ -1,49 +1,43 @@
-"""People's answers to held operations.
+"""People's answers at the terminal: who they are, and the files that tokens come from and go to.
 
-Knows:     who may approve what, how long a held operation waits, and what an approval covers: one plan digest.
+Knows:     that a token comes from a file of its owner, from stdin or from a prompt that does not show it, and goes into a new file.
 Called by: the command line's `ops`, and `clean --confirm`.
-Never:     takes a token from the command line; executes anything.
+Never:     takes a token from the command line; judges: `flows.desk` does; executes anything.
 """
 
 import os
-import secrets
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from go_cache_safeguard.approval.eyes import Denied, SelfApproval, may_approve, parse_person
-from go_cache_safeguard.approval.token import Grant, check_grant, digest_matches, mint, parse_token
-from go_cache_safeguard.core.canonical import Value
-from go_cache_safeguard.core.errors import ExitCode, Failure
+from go_cache_safeguard.approval.token import parse_token
+from go_cache_safeguard.core.errors import IllegalTransition
 from go_cache_safeguard.core.lifecycle import State
-from go_cache_safeguard.core.operation import Operation
+from go_cache_safeguard.core.operation import Operation, is_over
+from go_cache_safeguard.flows.desk import Desk, NotApproved, lent, rules_of, voter_of
 from go_cache_safeguard.flows.session import Session
 
 if TYPE_CHECKING:
-    from go_cache_safeguard.journal.store import Journal
+    from go_cache_safeguard.journal.records import Records
 
 _PRIVATE = 0o600
 
 
-class NotApproved(Failure):
-    """This approval does not count."""
+def expire(journal: "Records", operation: Operation, now_s: int) -> Operation:
+    """Let a held or approved operation expire when its time is over; expired is for ever.
 
-    id = "not-approved"
-    exit_code = ExitCode.REFUSED
-    meaning = "the approval was refused: wrong person, wrong digest, wrong or used token, or expired"
-
-
-def expire(journal: "Journal", operation: Operation, now_s: int) -> Operation:
-    """Let a held or approved operation expire when its time is over; expired is for ever."""
-    expires_s = int(operation.data.get("expires_s", 0))
-    if operation.state in {State.HELD, State.APPROVED} and expires_s and now_s >= expires_s:
+    This is a look: whatever it finds, the journal lets nothing on whose time is over by its own clock.
+    """
+    if not is_over(operation, now_s):
+        return operation
+    try:
         return journal.advance(operation.id, State.EXPIRED, {})
-    return operation
+    except IllegalTransition:  # somebody was faster
+        return journal.operation(operation.id)
 
 
-def approve_by_digest(session: Session, journal: "Journal", op: str, typed: str) -> Operation:
-    """Approve a held operation by typing (the first digits of) its plan's digest.
+def approve_by_digest(session: Session, journal: "Records", op: str, typed: str) -> Operation:
+    """Agree to a held operation by typing (the first digits of) its plan's digest.
 
     Args:
         session: Who approves.
@@ -51,65 +45,37 @@ def approve_by_digest(session: Session, journal: "Journal", op: str, typed: str)
         op: The held operation.
         typed: What the person typed.
 
-    Raises:
-        NotApproved: It does not count, and why.
-        IllegalTransition: The operation is not held.
-    """
-    operation = _held(journal, op)
-    if not digest_matches(typed, str(operation.data["digest"])):
-        raise NotApproved(
-            f"{typed!r} is not the beginning of the plan's digest",
-            not_done=f"{op} stays held",
-            hint=f"look at the plan with `go-cache-safeguard ops show {op}` and type at least 8 digits of its digest",
-        )
-    rule = _check_person(session, operation, session.actor)
-    return journal.advance(op, State.APPROVED, {"approver": session.actor, "channel": "terminal", **rule})
-
-
-def approve_by_token(session: Session, journal: "Journal", op: str, token_file: Path) -> Operation:
-    """Approve a held operation with a token that an approver has minted for exactly this plan.
+    Returns:
+        The operation: APPROVED, or still HELD if it takes more people.
 
     Raises:
         NotApproved: It does not count, and why.
-        IllegalTransition: The operation is not held: a token counts once, because approving is one arrow.
     """
-    operation = _held(journal, op)
+    _desk(session, journal).approve(op, voter_of(session), typed)
+    return journal.operation(op)
+
+
+def approve_by_token(session: Session, journal: "Records", op: str, token_file: Path) -> Operation:
+    """Agree to a held operation with a token that an approver has minted for exactly this plan.
+
+    Returns:
+        The operation: APPROVED, or still HELD if it takes more people.
+
+    Raises:
+        NotApproved: It does not count, and why; a token counts once.
+    """
     token = parse_token(_read_private(token_file))
-    for record in journal.records(op=op):
-        if record.step != "token-minted" or token is None:
-            continue
-        grant = Grant(op, str(record.data["digest"]), str(record.data["approver"]), int(record.data["expires_s"]))
-        verdict = check_grant(
-            grant,
-            token,
-            stored=str(record.data["sha256"]),
-            op=op,
-            digest=str(operation.data["digest"]),
-            approver=grant.approver,
-            now=time.time(),
+    if token is None:
+        raise NotApproved(
+            f"there is no token in {token_file}",
+            not_done=f"{op} stays as it is",
+            hint=f"an approver mints one with `go-cache-safeguard ops token {op} --output FILE`",
         )
-        if isinstance(verdict, Denied):
-            continue
-        rule = _check_person(session, operation, grant.approver)
-        return journal.advance(
-            op,
-            State.APPROVED,
-            {
-                "approver": grant.approver,
-                "channel": "token",
-                "by": session.actor,
-                "token": str(record.data["sha256"]),
-                **rule,
-            },
-        )
-    raise NotApproved(
-        f"the token in {token_file} was not minted for {op}, or has expired",
-        not_done=f"{op} stays held",
-        hint=f"an approver mints one with `go-cache-safeguard ops token {op} --output FILE`",
-    )
+    _desk(session, journal).redeem(op, token, session.actor)
+    return journal.operation(op)
 
 
-def mint_token(session: Session, journal: "Journal", op: str, output: Path, *, lifetime_s: int) -> None:
+def mint_token(session: Session, journal: "Records", op: str, output: Path, *, lifetime_s: int) -> None:
     """Mint a token with which somebody else, or a job, can approve this operation once.
 
     Args:
@@ -120,54 +86,21 @@ def mint_token(session: Session, journal: "Journal", op: str, output: Path, *, l
         lifetime_s: Seconds for which it counts.
 
     Raises:
-        NotApproved: This person may not approve.
+        NotApproved: This person may not approve, or the file cannot be made.
     """
-    operation = _held(journal, op)
-    _check_person(session, operation, session.actor)
-    token, sha256 = mint(secrets.token_bytes(32))
+    if os.path.lexists(output):
+        raise NotApproved(f"{output} is there already", not_done="no token was minted", hint="name a new file")
+    token = _desk(session, journal).mint(op, voter_of(session), lifetime_s)
     try:
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _PRIVATE)
     except OSError as error:
-        raise NotApproved(f"{output} cannot be made: {error.strerror}", not_done="no token was minted") from error
-    journal.note(
-        "token-minted",
-        {
-            "sha256": sha256,
-            "approver": session.actor,
-            "digest": str(operation.data["digest"]),
-            "expires_s": int(time.time()) + lifetime_s,
-        },
-        op=op,
-    )
+        raise NotApproved(f"{output} cannot be made: {error.strerror}", not_done="nobody has the token") from error
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(token.text + "\n")
 
 
-def reject(session: Session, journal: "Journal", op: str, why: str) -> Operation:
-    """Say no to a held operation; the requester may do so too."""
-    _held(journal, op)
-    return journal.advance(op, State.REJECTED, {"rejected_by": session.actor, "why": why})
-
-
-def _held(journal: "Journal", op: str) -> Operation:
-    operation = expire(journal, journal.operation(op), int(time.time()))
-    if operation.state is not State.HELD:
-        raise NotApproved(f"{op} is {operation.state}, not HELD", not_done="nothing changed")
-    return operation
-
-
-def _check_person(session: Session, operation: Operation, approver: str) -> dict[str, Value]:
-    """Refuse who may not approve. Returns what the record says of the rule, for whoever audits it under another one."""
-    rule = SelfApproval(session.config.choice("approval.self"))
-    verdict = may_approve(operation.requester, approver, rule=rule, accounts=session.accounts)
-    if isinstance(verdict, Denied):
-        raise NotApproved(
-            verdict.reason,
-            not_done=f"{operation.id} stays held",
-            hint="somebody else approves it; on a machine of your own, `approval.self` may allow you (`config show`)",
-        )
-    asked, agrees = parse_person(operation.requester), parse_person(approver)
-    return {"self": str(rule)} if asked and agrees and asked.uid == agrees.uid else {}
+def _desk(session: Session, journal: "Records") -> Desk:
+    return Desk(lent(journal), rules_of(session))
 
 
 def _typed() -> str:

@@ -6,8 +6,9 @@ Never:     changes anything; takes a witness that is away for one that agrees; b
            nothing that builds on it is judged.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,14 +21,15 @@ from go_cache_safeguard.flows.witnesses import WitnessAway, read_seals, witnesse
 from go_cache_safeguard.journal.chain import Break, BreakKind
 from go_cache_safeguard.journal.checkpoint import origin_of
 from go_cache_safeguard.journal.keys import Holder, history
-from go_cache_safeguard.journal.law import judge
+from go_cache_safeguard.journal.law import broken_glasses, judge
 from go_cache_safeguard.journal.merkle import Tree
 from go_cache_safeguard.journal.note import PublicKey, parse_public
+from go_cache_safeguard.journal.retire import earlier
 from go_cache_safeguard.journal.seal import Seal, judge_seal
 from go_cache_safeguard.journal.sealer import Sealer
 
 if TYPE_CHECKING:
-    from go_cache_safeguard.journal.store import Examined, Journal
+    from go_cache_safeguard.journal.records import Examined, Records
 
 _BESIDE = "the journal"
 _CODES = {
@@ -98,7 +100,7 @@ class Audit:
         return ExitCode.COULD_NOT_TELL if found is ExitCode.DONE and self.doubts else found
 
 
-def audit(config: Config, journal: "Journal", *, pinned: Sequence[PublicKey] = (), seen: Sequence[Path] = ()) -> Audit:
+def audit(config: Config, journal: "Records", *, pinned: Sequence[PublicKey] = (), seen: Sequence[Path] = ()) -> Audit:
     """Audit a journal.
 
     Args:
@@ -110,27 +112,40 @@ def audit(config: Config, journal: "Journal", *, pinned: Sequence[PublicKey] = (
     return _audit(config, journal, journal.examine(), pinned, seen)
 
 
-def audit_rest(config: Config, journal: "Journal") -> Audit:
+def audit_rest(config: Config, journal: "Records") -> Audit:
     """Audit a journal whose head is lost, as if it were not; the break that it is stays."""
     examined = journal.examine(headless=True)
     return _audit(config, journal, examined, (), ())
 
 
 def _audit(
-    config: Config, journal: "Journal", examined: "Examined", pinned: Sequence[PublicKey], seen: Sequence[Path]
+    config: Config, journal: "Records", examined: "Examined", pinned: Sequence[PublicKey], seen: Sequence[Path]
 ) -> Audit:
     if examined.breaks:
         doubt = "the chain is broken, so keys, checkpoints, witnesses and approvals were not judged"
         return Audit(examined.count, "", examined.breaks, (doubt,), ())
     pinned = [*pinned, *keys_in(config.text("audit.keys"))]
-    found = _Findings(examined, sealer_of(config, journal), pinned)
-    if not examined.count:
-        found.doubts.append(f"{str(journal.path)!r} has no records: nothing was done yet, or all of it was taken away")
+    before = {it.log for it in earlier(next(iter(journal.records()), None))}
+    found = _Findings(examined, sealer_of(config, journal), pinned, before)
+    if not journal.is_made:
+        found.doubts.append(f"{str(journal.path)!r} is not there: nothing was done yet, or all of it was taken away")
     found.beside()
     found.witnesses(config, seen)
     alone = config.choice("approval.self") != "never"
     found.breaks += judge(examined.acts, alone=alone)
+    found.notes += _of_glasses(examined)
     return found.audit()
+
+
+def _of_glasses(examined: "Examined") -> Iterator[str]:
+    """What went on in an emergency, and was not reviewed or not found good."""
+    for glass in broken_glasses(examined.acts):
+        text = f"{glass.op} went on in an emergency in record {glass.seq} ({glass.who}: {glass.reason})"
+        if not glass.finding:
+            due = datetime.fromtimestamp(glass.review_by_s, UTC).strftime("%Y-%m-%d")
+            yield f"{text}: nobody has reviewed it, which was to be done by {due} (`ops review {glass.op}`)"
+        elif glass.finding != "justified":
+            yield f"{text}: the review found that {glass.finding.replace('-', ' ')}"
 
 
 def keys_in(words: str) -> list[PublicKey]:
@@ -153,8 +168,11 @@ def keys_in(words: str) -> list[PublicKey]:
 class _Findings:
     """What is found, piece by piece, of a journal whose chain is whole."""
 
-    def __init__(self, examined: "Examined", sealer: Sealer, pinned: Sequence[PublicKey]) -> None:
+    def __init__(
+        self, examined: "Examined", sealer: Sealer, pinned: Sequence[PublicKey], before: Collection[str]
+    ) -> None:
         self._examined = examined
+        self._before = before
         self._sealer = sealer
         self._tree = Tree(examined.leaves)
         self._origin = origin_of(examined.log)
@@ -184,7 +202,9 @@ class _Findings:
         if kept.torn:
             self.notes.append("the last line of the kept checkpoints was not finished and counts for nothing")
         self.doubts += [
-            f"checkpoints of another journal ({log}) lie beside this one: was that one taken away?" for log in others
+            f"checkpoints of another journal ({log}) lie beside this one: was that one taken away?"
+            for log in others
+            if log not in self._before  # the journal tells of these itself, and that they are exported
         ]
 
     def witnesses(self, config: Config, seen: Sequence[Path]) -> None:

@@ -20,7 +20,7 @@ from go_cache_safeguard.journal.note import PublicKey, is_signed
 from go_cache_safeguard.journal.seal import Seal
 
 if TYPE_CHECKING:
-    from go_cache_safeguard.journal.store import Journal
+    from go_cache_safeguard.journal.records import Records
 
 _SCRIPT = r"""#!/usr/bin/env bash
 # Checks this export with bash, sha256sum and openssl alone. Takes about a hundredth of a second for each record.
@@ -86,7 +86,7 @@ class Exported:
     proofs: int
 
 
-def export_bundle(config: Config, journal: "Journal", folder: Path, prove: Sequence[int]) -> Exported:
+def export_bundle(config: Config, journal: "Records", folder: Path, prove: Sequence[int]) -> Exported:
     """Write a directory that can be checked without this program.
 
     Args:

@@ -15,7 +15,7 @@ from go_cache_safeguard.flows.audit import Audit, audit_rest
 from go_cache_safeguard.journal.chain import BreakKind, Head
 
 if TYPE_CHECKING:
-    from go_cache_safeguard.journal.store import Journal
+    from go_cache_safeguard.journal.records import Records
 
 
 class NotRepairable(Failure):
@@ -45,7 +45,7 @@ class Repair:
     audit: Audit
 
 
-def plan_repair(config: Config, journal: "Journal") -> Repair:
+def plan_repair(config: Config, journal: "Records") -> Repair:
     """Look whether the head can be written again.
 
     Raises:
@@ -64,7 +64,7 @@ def plan_repair(config: Config, journal: "Journal") -> Repair:
     return Repair(head, last.at, last.step, last.actor, found)
 
 
-def repair(journal: "Journal", plan: Repair) -> None:
+def repair(journal: "Records", plan: Repair) -> None:
     """Write the head, and a record about it.
 
     Raises:

@@ -27,7 +27,7 @@ from go_cache_safeguard.journal.sealer import Sealer
 from go_cache_safeguard.journal.sweep import Run, sweep
 
 if TYPE_CHECKING:
-    from go_cache_safeguard.journal.store import Journal
+    from go_cache_safeguard.journal.records import Records
 
 ENDS = frozenset({State.DONE, State.ROLLED_BACK, State.UNKNOWN, State.UNDONE, State.PURGED, State.PASSED})
 """States at which an operation has changed something and is over, for now."""
@@ -58,13 +58,13 @@ class Made:
     told: tuple[str, ...]
 
 
-def sealer_of(config: Config, journal: "Journal") -> Sealer:
+def sealer_of(config: Config, journal: "Records") -> Sealer:
     """The checkpoints of an open journal."""
     configured = config.text("audit.key")
     return Sealer(journal.path, journal.log, Path(configured) if configured else None)
 
 
-def checkpoint(config: Config, journal: "Journal", *, thorough: bool = False) -> Made | None:
+def checkpoint(config: Config, journal: "Records", *, thorough: bool = False) -> Made | None:
     """Sign the journal as it is now, and tell the witnesses.
 
     Args:
@@ -96,13 +96,13 @@ def checkpoint(config: Config, journal: "Journal", *, thorough: bool = False) ->
         return _tell(config, journal, sealer, seal, new=new)
 
 
-def _same(journal: "Journal", last: Seal) -> None:
+def _same(journal: "Records", last: Seal) -> None:
     tree = Tree(journal.leaves())
     if tree.root(last.checkpoint.size) != last.checkpoint.root:
         raise _refused(f"the first {last.checkpoint.size} records are not those that were signed")
 
 
-def _since(journal: "Journal", last: Seal | None) -> Run | None:
+def _since(journal: "Records", last: Seal | None) -> Run | None:
     """The records after the last checkpoint; None if there are none.
 
     Raises:
@@ -134,7 +134,7 @@ def _sign(key: PrivateKey, last: Seal | None, run: Run | None) -> Seal:
     return Seal(Note(found.text, (sign(found.text, key),)), found, edge, leaves[-1])
 
 
-def _current(sealer: Sealer, journal: "Journal", last: Seal | None) -> PrivateKey:
+def _current(sealer: Sealer, journal: "Records", last: Seal | None) -> PrivateKey:
     """The key that signs now. The first one is made here, and a rotation that was cut short is finished.
 
     Raises:
@@ -160,7 +160,7 @@ def _current(sealer: Sealer, journal: "Journal", last: Seal | None) -> PrivateKe
     return key
 
 
-def _name_first(journal: "Journal", key: PublicKey) -> None:
+def _name_first(journal: "Records", key: PublicKey) -> None:
     """Have the journal name its key, once.
 
     Raises:
@@ -173,21 +173,21 @@ def _name_first(journal: "Journal", key: PublicKey) -> None:
         raise _refused(f"the journal is signed with the key {named.id.hex()}, and here is {key.id.hex()}")
 
 
-def holders_of(journal: "Journal") -> list[Holder]:
+def holders_of(journal: "Records") -> list[Holder]:
     """The keys that the journal names, in order; whether they were handed over rightly, an audit says."""
     return history(journal.log, acts(journal.notes(KEY)))[0]
 
 
-def _keys(journal: "Journal") -> list[PublicKey]:
+def _keys(journal: "Records") -> list[PublicKey]:
     return [holder.key for holder in holders_of(journal)]
 
 
-def _named(journal: "Journal") -> PublicKey | None:
+def _named(journal: "Records") -> PublicKey | None:
     """The key that the journal names last."""
     return next(reversed(_keys(journal)), None)
 
 
-def _tell(config: Config, journal: "Journal", sealer: Sealer, seal: Seal, *, new: bool) -> Made:
+def _tell(config: Config, journal: "Records", sealer: Sealer, seal: Seal, *, new: bool) -> Made:
     """Tell each witness of all that it was not told yet."""
     told = dict(sealer.told())
     away: list[str] = []
@@ -209,7 +209,7 @@ def _tell(config: Config, journal: "Journal", sealer: Sealer, seal: Seal, *, new
     return Made(seal, new, tuple(away), tuple(good))
 
 
-def rotate(config: Config, journal: "Journal", *, lost: bool = False) -> PublicKey:
+def rotate(config: Config, journal: "Records", *, lost: bool = False) -> PublicKey:
     """Have another key sign from here on.
 
     The old key signs all there is, then both sign the hand-over, which becomes a record, and the new key signs the journal with it.
@@ -249,7 +249,7 @@ class AutoKeeper:
         self._ended = False
         self._base: int | None = None
 
-    def wrote(self, journal: "Journal", step: str) -> None:
+    def wrote(self, journal: "Records", step: str) -> None:
         """Count. See `journal.store.Keeper`."""
         if step == KEY:
             return
@@ -263,12 +263,12 @@ class AutoKeeper:
             self._base = last
             self._make(journal)
 
-    def closing(self, journal: "Journal") -> None:
+    def closing(self, journal: "Records") -> None:
         """Sign what was done."""
         if self._ended and self._config.choice("audit.checkpoint") == "operations":
             self._make(journal)
 
-    def _make(self, journal: "Journal") -> None:
+    def _make(self, journal: "Records") -> None:
         """What was done was done: that it could not be signed is said, and tried again the next time."""
         self._ended = False
         try:

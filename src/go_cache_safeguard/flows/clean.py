@@ -24,8 +24,12 @@ from go_cache_safeguard.core.receipt import Receipt
 from go_cache_safeguard.core.verdict import Verdict
 from go_cache_safeguard.flows.account import write_account
 from go_cache_safeguard.flows.approve import approve_by_digest, expire
-from go_cache_safeguard.flows.hooks import Hook, ask_elsewhere, executed_by, hook_of
+from go_cache_safeguard.flows.desk import terms_of
+from go_cache_safeguard.flows.fleet import decide_there, server_of, tell_server
+from go_cache_safeguard.flows.fleet_link import Link
+from go_cache_safeguard.flows.hooks import Hook, announce, ask_elsewhere, channels_of, executed_by, hook_of
 from go_cache_safeguard.flows.ledger import Moves
+from go_cache_safeguard.flows.recheck import recheck_cache
 from go_cache_safeguard.flows.remove import Manner, execute
 from go_cache_safeguard.flows.session import Session, new_operation_id
 from go_cache_safeguard.flows.site import SERVERS
@@ -78,6 +82,9 @@ class Asked:
 Confirm = Callable[[Asked], str]
 """Shows the plan to the person at the terminal and returns what was typed; empty for no."""
 
+ENDED = frozenset({State.CANCELLED, State.EXPIRED, State.REJECTED, State.REFUSED})
+"""States of operations that may be asked for again."""
+
 _CONFIRMED = "whoever asked wants a person to confirm it"
 
 Executor = Callable[[Session, "Journal", str, Plan], Receipt]
@@ -108,7 +115,7 @@ def ask(
     Returns:
         The decision; the operation is then ALLOWED, HELD or REFUSED.
     """
-    op = op or new_operation_id()
+    op, terms = op or new_operation_id(), terms_of(session)  # what cannot be used ends this before anything is asked
     journal.advance(
         op,
         State.REQUESTED,
@@ -130,13 +137,14 @@ def ask(
     decision = decide(session.config.policy(), verdicts, removing=plan.total, of=plan.whole)
     if person and isinstance(decision, Allow):
         decision = Hold((person, *decision.reasons))
-    reasons: dict[str, list[str]] = {"reasons": list(decision.reasons)}
+    reasons: dict[str, Value] = {"reasons": list(decision.reasons)}
     match decision:
         case Allow():
             journal.advance(op, State.ALLOWED, reasons)
         case Hold():
             expires_s = int(time.time()) + session.config.seconds("approval.expires")
-            journal.advance(op, State.HELD, {**reasons, "expires_s": expires_s})
+            held = {**reasons, "expires_s": expires_s, "terms": terms.as_value()}
+            journal.advance(op, State.HELD, held)
         case Refuse():
             journal.advance(op, State.REFUSED, reasons)
     return Asked(op, plan, verdicts, decision)
@@ -151,6 +159,7 @@ def clean(
     *,
     always_ask: bool = False,
     account: Path | None = None,
+    replaces: str = "",
 ) -> Receipt:
     """The whole story for one plan.
 
@@ -160,19 +169,40 @@ def clean(
         checks: Runs the checks.
         manner: How it is executed.
         confirm: Asks the person at the terminal; None when there is none.
-        always_ask: Ask even when policy allows: at the terminal, or where `approval.hook` says.
+        always_ask: Ask even when policy allows: at the terminal, or where `approval.server` or `approval.hook` say.
         account: A new file for the receipt that an auditor keeps, however it ends; None for none.
+        replaces: The operation that this one is asked for instead of; empty for none.
 
     Raises:
         Held: Policy holds it, and nobody here may or did approve.
         Refused: Policy refuses it, or a person.
-        ConfigBad: The hook cannot be used.
+        ConfigBad: The server or the hook cannot be used.
     """
-    hook = hook_of(session)
+    elsewhere = _elsewhere(session)
+    channels_of(session)  # what cannot be used ends this before anything is asked
     with session.journal() as journal:
-        asked = ask(session, journal, plan, checks, person=_CONFIRMED if always_ask and hook else "")
+        somebody = _CONFIRMED if always_ask and (elsewhere or confirm is None) else ""
+        asked = ask(session, journal, plan, checks, person=somebody, about=_instead_of(journal, plan, replaces))
         with _accounted(session, journal, asked.op, account):
-            return _go_on(session, journal, asked, manner, hook or confirm, always_ask=always_ask)
+            return _go_on(session, journal, asked, manner, elsewhere or confirm, always_ask=always_ask)
+
+
+def _instead_of(journal: "Journal", plan: Plan, replaces: str) -> dict[str, Value]:
+    """What the request says of the operation before it, whose approval was void or not used in time."""
+    if not replaces:
+        return {}
+    before = journal.operation(replaces)
+    if before.data.get("target") != plan.target or before.state not in ENDED:
+        raise IllegalTransition(
+            f"{replaces} is {before.state}, about {before.data.get('target')}: nothing can be asked for instead of it here",
+            not_done="nothing was asked for",
+        )
+    return {"replaces": replaces}
+
+
+def _elsewhere(session: Session) -> Hook | Link | None:
+    """Who is asked who is not at this terminal."""
+    return server_of(session) or hook_of(session)
 
 
 def _go_on(
@@ -180,7 +210,7 @@ def _go_on(
     journal: "Journal",
     asked: Asked,
     manner: Manner | Executor,
-    confirm: Confirm | Hook | None,
+    confirm: Confirm | Hook | Link | None,
     *,
     always_ask: bool,
 ) -> Receipt:
@@ -188,12 +218,15 @@ def _go_on(
     if isinstance(asked.decision, Refuse):
         raise Refused("; ".join(asked.decision.reasons), not_done="nothing was removed")
     if isinstance(asked.decision, Hold):
-        if isinstance(confirm, Hook):
+        if isinstance(confirm, Hook | Link):
             _approve_elsewhere(session, journal, confirm, plan.kind, asked.op)
         else:
             _approve_here(session, journal, asked, confirm)
     elif (
-        always_ask and confirm is not None and not isinstance(confirm, Hook) and not _typed_right(confirm(asked), plan)
+        always_ask
+        and confirm is not None
+        and not isinstance(confirm, Hook | Link)
+        and not _typed_right(confirm(asked), plan)
     ):
         journal.advance(asked.op, State.CANCELLED, {"why": "not confirmed"})
         raise Refused("not confirmed", not_done="nothing was removed")
@@ -207,9 +240,13 @@ def _carry_out(session: Session, journal: "Journal", op: str, plan: Plan, manner
             not_done="nothing was removed",
             hint=_next(plan, op),
         )
-    if isinstance(manner, Manner):
-        return execute(session, journal, op, plan, manner)
-    return manner(session, journal, op, plan)
+    try:
+        if isinstance(manner, Manner):
+            recheck_cache(session, journal, op, plan)
+            return execute(session, journal, op, plan, manner)
+        return manner(session, journal, op, plan)
+    finally:
+        tell_server(session, journal)
 
 
 def _next(plan: Plan, op: str) -> str:
@@ -226,18 +263,30 @@ def _typed_right(typed: str, plan: Plan) -> bool:
 def _approve_here(session: Session, journal: "Journal", asked: Asked, confirm: Confirm | None) -> None:
     typed = confirm(asked) if confirm is not None else ""
     if not typed:
+        announce(session, journal, asked.op, session.progress.say)
         raise Held(
             f"{asked.op} is held: {'; '.join(asked.decision.reasons)}",
             not_done="nothing was removed",
             hint=f"`go-cache-safeguard ops approve {asked.op}` (by somebody who may), "
             f"then {_next(asked.plan, asked.op)}",
         )
-    approve_by_digest(session, journal, asked.op, typed)
+    approved = approve_by_digest(session, journal, asked.op, typed)
+    if approved.state is State.HELD:
+        raise Held(
+            f"{asked.op} takes more people than one",
+            not_done="nothing was removed",
+            hint=f"`go-cache-safeguard ops approve {asked.op}` by somebody else, then {_next(asked.plan, asked.op)}",
+        )
 
 
-def _approve_elsewhere(session: Session, journal: "Journal", hook: Hook, kind: str, op: str) -> None:
-    """Tell the hook, and return once somebody has approved."""
-    operation, trouble = ask_elsewhere(session, journal, hook, op)
+def _approve_elsewhere(session: Session, journal: "Journal", whom: Hook | Link, kind: str, op: str) -> None:
+    """Ask the server, or tell the hook; return once it is approved."""
+    if isinstance(whom, Link):
+        operation, trouble = decide_there(session, journal, whom, op)
+        hint = f"people decide at {whom.target.name}; then `{executed_by(kind, op)}`"
+    else:
+        operation, trouble = ask_elsewhere(session, journal, op)
+        hint = f"`go-cache-safeguard ops approve {op}` (by somebody who may), then `{executed_by(kind, op)}`"
     match operation.state:
         case State.APPROVED:
             return
@@ -245,7 +294,7 @@ def _approve_elsewhere(session: Session, journal: "Journal", hook: Hook, kind: s
             raise Held(
                 f"{op} is held: {'; '.join(operation.data.get('reasons', ()))}{trouble and '; '}{trouble}",
                 not_done="nothing was removed",
-                hint=f"`go-cache-safeguard ops approve {op}` (by somebody who may), then `{executed_by(kind, op)}`",
+                hint=hint,
             )
         case State.REJECTED | State.EXPIRED | State.CANCELLED:
             why = str(operation.data.get("why", ""))
@@ -289,12 +338,12 @@ def resume(session: Session, op: str, manner: Manner | Executor, *, account: Pat
     with session.journal() as journal:
         operation = expire(journal, journal.operation(op), int(time.time()))
         if operation.state is State.HELD:
-            hook = hook_of(session)
-            if hook is None:
+            elsewhere = _elsewhere(session)
+            if elsewhere is None:
                 raise Held(
                     f"{op} is still held", not_done="nothing was removed", hint=f"go-cache-safeguard ops approve {op}"
                 )
-            _approve_elsewhere(session, journal, hook, str(operation.data.get("kind", "")), op)
+            _approve_elsewhere(session, journal, elsewhere, str(operation.data.get("kind", "")), op)
             operation = journal.operation(op)
         if operation.state not in {State.APPROVED, State.ALLOWED}:
             raise IllegalTransition(f"{op} is {operation.state}: it cannot be executed", not_done="nothing was removed")

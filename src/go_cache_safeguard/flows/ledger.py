@@ -16,9 +16,10 @@ from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.errors import ExitCode, Failure, IllegalTransition
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
+from go_cache_safeguard.journal.record import Entry
 
 if TYPE_CHECKING:
-    from go_cache_safeguard.journal.store import Entry, Journal
+    from go_cache_safeguard.journal.store import Journal
 
 _TOGETHER = 500
 _BEHIND_S = 0.2
@@ -83,14 +84,10 @@ class Ledger:
         Raises:
             Failure: It is not.
         """
-        from go_cache_safeguard.journal.store import Entry  # noqa: PLC0415 - brings sqlite3
-
         self._have(_Wish(Entry(step, data, op)))
 
     def advance(self, op: str, to: State, data: Mapping[str, Value]) -> Operation:
         """As `Journal.advance`."""
-        from go_cache_safeguard.journal.store import Entry  # noqa: PLC0415 - brings sqlite3
-
         return _there(self._have(_Wish(Entry(str(to), data, op))))
 
     def operation(self, op: str) -> Operation:

@@ -25,8 +25,10 @@ from go_cache_safeguard.core.verdict import Outcome, Verdict
 from go_cache_safeguard.flows import redis_removal
 from go_cache_safeguard.flows.approve import expire
 from go_cache_safeguard.flows.clean import Asked, ask, kept_plan
+from go_cache_safeguard.flows.desk import terms_of
+from go_cache_safeguard.flows.fleet import server_of
 from go_cache_safeguard.flows.guard import load_rules
-from go_cache_safeguard.flows.hooks import Announcer, hook_of
+from go_cache_safeguard.flows.hooks import announcer_of
 from go_cache_safeguard.flows.ledger import Ledger
 from go_cache_safeguard.flows.redis_call import carry_out, keep_call, manner_of, see_unchanged
 from go_cache_safeguard.flows.redis_links import Links
@@ -44,6 +46,7 @@ from go_cache_safeguard.flows.redis_plan import (
 )
 from go_cache_safeguard.flows.redis_server import connect_node
 from go_cache_safeguard.flows.redis_trash import noted
+from go_cache_safeguard.flows.rounds import Rounds
 from go_cache_safeguard.flows.session import Session, new_operation_id
 from go_cache_safeguard.redis.address import Address
 from go_cache_safeguard.redis.call import Answer, Answered, Call, Held, Pass, Refused, error_line
@@ -128,7 +131,7 @@ class RedisGate:
             failed: Told why a call could not be decided, or what was approved not done.
 
         Raises:
-            ConfigBad: The rules cannot be read, or the hook cannot be used.
+            ConfigBad: The rules cannot be read, or the server or the hook cannot be used.
         """
         config = session.config
         self._session = session
@@ -144,8 +147,10 @@ class RedisGate:
         self._links = Links(lambda: connect_node(session, address))
         self._open = OpenCalls(address.target)
         self._ledger = Ledger(session.journal)
-        hook = hook_of(session)
-        self._announcer = None if hook is None else Announcer(hook, self._ledger, tell or session.progress.say)
+        say, link = tell or session.progress.say, server_of(session)
+        terms_of(session)  # whoever is named there must be somebody
+        self._announcer = announcer_of(session, say)
+        self._fleet = None if link is None else Rounds(session, link, self._ledger, self._held, say)
         self._counts = _Counts()
         self._said: dict[str, str] = {}
         self._turns = [threading.Lock() for _ in range(_TURNS)]
@@ -162,6 +167,8 @@ class RedisGate:
         """Hang up, and let go of the journal."""
         if self._announcer is not None:
             self._announcer.close()
+        if self._fleet is not None:
+            self._fleet.close()
         self._ledger.close()
         self._links.close()
 
@@ -194,6 +201,10 @@ class RedisGate:
         Returns:
             The operations that were done, or ended otherwise.
         """
+        if self._announcer is not None:
+            self._announcer.begin()
+        if self._fleet is not None:
+            self._fleet.begin()
         self._refresh()
         ended = []
         for operation in self._open.approved():
@@ -302,15 +313,15 @@ class RedisGate:
                 return self._let_through(operation, wanted)
             return self._do(operation, resp=wanted.call.resp)
         except PlanVoid:
-            return self._again(wanted)
+            return self._again(wanted, operation.id)
         except (IllegalTransition, TrashLocked):
             return _ended(self._ledger.operation(operation.id))
 
-    def _again(self, wanted: Wish) -> Answer:
+    def _again(self, wanted: Wish, void: str) -> Answer:
         """The approval was void: ask anew."""
         with self._turns[int(wanted.call.digest[:8], 16) % _TURNS]:
             operation = self._waiting(wanted.call.digest)
-            return self._ask(wanted) if operation is None else Held(operation.id, _held_text(operation))
+            return self._ask(wanted, replaces=void) if operation is None else Held(operation.id, _held_text(operation))
 
     def _awaited(self, operation: Operation, abandoned: Callable[[], bool]) -> Operation:
         """The operation once it is not held any more, or the client has waited long enough."""
@@ -343,7 +354,12 @@ class RedisGate:
         with self._session.journal() as journal:
             self._open.refresh(journal)
 
-    def _ask(self, wanted: Wish, attempts: int = _ATTEMPTS) -> Answer:
+    def _held(self) -> list[Operation]:
+        """What waits for a person, as the journal tells it now."""
+        self._refresh()
+        return self._open.held()
+
+    def _ask(self, wanted: Wish, attempts: int = _ATTEMPTS, *, replaces: str = "") -> Answer:
         """Look at every key closely, and bring it before policy as an operation."""
         with self._place_for(wanted.call.client) as free:
             if not free:
@@ -362,6 +378,7 @@ class RedisGate:
 
             person = _person(found.facts, verdicts)
             about = {**_about(wanted), "manner": str(wanted.manner), "final": wanted.final, **noted(self._session)}
+            about |= {"replaces": replaces} if replaces else {}
             asked = ask(self._session, self._ledger, found.plan, checks, op=op, about=about, person=person)
             self._refresh()
         if isinstance(asked.decision, Allow):
@@ -370,6 +387,8 @@ class RedisGate:
             operation = self._ledger.operation(op)
             if self._announcer is not None:
                 self._announcer.tell(operation)
+            if self._fleet is not None:
+                self._fleet.tell()
             return Held(op, _held_text(operation))
         return Refused(_line("; ".join(asked.decision.reasons)))
 

@@ -30,6 +30,7 @@ from go_cache_safeguard.core.verdict import Outcome, Verdict
 from go_cache_safeguard.flows.clean import Refused, kept_plan
 from go_cache_safeguard.flows.clean import resume as resume_approved
 from go_cache_safeguard.flows.guard import load_rules
+from go_cache_safeguard.flows.recheck import is_strict, void
 from go_cache_safeguard.flows.redis_removal import OutcomeUnknown
 from go_cache_safeguard.flows.redis_server import connect_node, identity_of
 from go_cache_safeguard.flows.session import Session, now_text
@@ -297,7 +298,7 @@ def execute(session: Session, journal: "Journal", op: str, plan: Plan) -> Receip
         plan: The plan.
 
     Raises:
-        PlanVoid: The server is another one, or was started again; nothing was changed.
+        PlanVoid: The server is another one, was started again, or has other rules than people approved to change; nothing was changed.
         Refused: It would lock us out; nothing was changed.
         HardenFailed: The rules did not hold; the former ones are back.
         OutcomeUnknown: The reply was lost.
@@ -306,10 +307,15 @@ def execute(session: Session, journal: "Journal", op: str, plan: Plan) -> Receip
     with connect_node(session, parse_address(plan.target)) as server:
         users = _admitted(journal, op, plan, server)
         same = [item for item in plan.items if (user := users.get(_name(item))) and _digest(user) == item.digest]
+        operation, changed = journal.operation(op), len(plan.items) - len(same)
+        if changed and operation.state is State.APPROVED and is_strict(session):
+            raise void(
+                session, journal, operation, f"the rules of {changed:,} of {len(plan.items):,} users changed since"
+            )
         former = {item.name: _shown(" ".join(users[_name(item)].back)) for item in same}
         calls: dict[str, Value] = {"acl|setuser": len(same)}
         journal.advance(op, State.REMOVING, {"former": dict(former), "calls": calls})
-        receipt = Receipt(op, State.PROVING, plan.digest, len(plan.items), changed=len(plan.items) - len(same))
+        receipt = Receipt(op, State.PROVING, plan.digest, len(plan.items), changed=changed)
         try:
             wrong = _set(server, [(_name(item), _words(item.reason)) for item in same])
         except ReplyLost as lost:

@@ -74,6 +74,11 @@ class OpenCalls:
         with self._lock:
             return [one for one in self._open.values() if one.state is State.APPROVED]
 
+    def held(self) -> list[Operation]:
+        """Those that nobody has decided about, oldest first."""
+        with self._lock:
+            return [one for one in self._open.values() if one.state is State.HELD]
+
     def _is_ours(self, data: object, state: State) -> bool:
         ours = isinstance(data, dict) and data.get("target") == self._target and bool(data.get("call"))
         return ours and state is State.REQUESTED

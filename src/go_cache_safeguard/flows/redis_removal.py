@@ -24,6 +24,7 @@ from go_cache_safeguard.core.receipt import Receipt, parse_receipt
 from go_cache_safeguard.flows.clean import kept_plan
 from go_cache_safeguard.flows.clean import resume as resume_approved
 from go_cache_safeguard.flows.interrupt import stoppable
+from go_cache_safeguard.flows.recheck import is_strict, void
 from go_cache_safeguard.flows.redis_server import identity_of, reach
 from go_cache_safeguard.flows.redis_trash import noted, opened, place_of, room
 from go_cache_safeguard.flows.session import Session
@@ -253,6 +254,7 @@ def execute(session: Session, journal: "Journal", op: str, plan: Plan) -> Receip
         operation = journal.operation(op)
         if operation.state is not State.WAITING:
             about: Mapping[str, Value] = {} if place is not None else noted(session)
+            _recheck(session, journal, operation, plan, server)
             _prepare(journal, op, plan, server, trash, about=about)
         else:
             see_same_server(server, plan)
@@ -368,6 +370,30 @@ def see_same_server(server: Link, plan: Plan) -> None:
             not_done="nothing was removed",
             hint="make a new plan: what was approved is not what is there now",
         )
+
+
+def _recheck(session: Session, journal: "Journal", operation: Operation, plan: Plan, server: Link) -> None:
+    """See that no key changed since people looked at the plan; those that have gone change nothing.
+
+    Raises:
+        PlanVoid: One did; the approval is used up, and nothing was removed.
+    """
+    if operation.state is not State.APPROVED or not is_strict(session) or identity_of(server.infos()) != plan.identity:
+        return
+    session.progress.phase("looking at the keys again", len(plan.items))
+    parts = batches(plan.items, BATCH_KEYS, server.slot_of)
+    changed = [name for db, batch in parts for name in _changed_in(server, db, batch)]
+    session.progress.phase("")
+    if changed:
+        why = f"{len(changed):,} of {len(plan.items):,} keys changed since it was asked for, the first is {changed[0]}"
+        raise void(session, journal, operation, why)
+
+
+def _changed_in(server: Link, db: int, items: Mapping[bytes, Item]) -> list[str]:
+    """Keys that are there and are not what they were; what could not be captured then is not judged by this."""
+    server.select(db)
+    there = [one for one in server.look(list(items)) if one.expires_ms != GONE and items[one.key].digest]
+    return [items[one.key].name for one in there if not is_same(items[one.key], one)]
 
 
 def _prepare(

@@ -1,7 +1,7 @@
 """What a service manager is told: that we are ready, that we read our settings again, that we are alive, that we stop.
 
 Knows:     NOTIFY_SOCKET and WATCHDOG_USEC.
-Called by: `flows.redis_proxy`.
+Called by: `flows.redis_proxy`, `web.server`.
 Never:     fails: who is not run by a service manager has nobody to tell.
 Source:    sd_notify(3), sd_watchdog_enabled(3): a datagram to a Unix socket; `@` stands for the abstract name space.
 """

@@ -52,12 +52,14 @@ class Session:
         environ: The environment of the process.
         cwd: Where it was started.
         progress: Told what is going on.
+        wrote: Whether the journal was opened for writing, or could not be opened.
     """
 
     config: Config
     environ: Mapping[str, str]
     cwd: Path
     progress: Progress = field(default_factory=Silent)
+    wrote: bool = False
 
     @cached_property
     def actor(self) -> str:
@@ -170,13 +172,18 @@ class Session:
         """Open the journal."""
         from go_cache_safeguard.journal.store import open_journal  # noqa: PLC0415 - brings sqlite3
 
-        return open_journal(
-            self.state_dir / "journal.sqlite",
-            actor=self.actor,
-            version=__version__,
-            read_only=read_only,
-            keeper=None if read_only else self._keeper(),
-        )
+        self.wrote |= not read_only
+        try:
+            return open_journal(
+                self.state_dir / "journal.sqlite",
+                actor=self.actor,
+                version=__version__,
+                read_only=read_only,
+                keeper=None if read_only else self._keeper(),
+            )
+        except Failure:
+            self.wrote = True  # whoever follows the journal is to hear of it
+            raise
 
     def _keeper(self) -> "Keeper":
         from go_cache_safeguard.flows.checkpoint import AutoKeeper  # noqa: PLC0415 - loaded where used

@@ -9,18 +9,31 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from go_cache_safeguard.core.lifecycle import TRANSITIONS, State
+from go_cache_safeguard.core.person import same_person
 from go_cache_safeguard.journal.chain import Break, BreakKind
 from go_cache_safeguard.journal.record import Record
 
 TOKEN = "token-minted"  # noqa: S105 - the name of a note
 KEY = "checkpoint-key"
-NOTES = frozenset({TOKEN, KEY})
+AGREED = "agreed"
+"""The note about somebody who approves, when it takes more people than that."""
+REVIEWED = "reviewed"
+"""The note about somebody who looked at a broken glass afterwards."""
+NOTES = frozenset({TOKEN, KEY, AGREED, REVIEWED})
 """Notes that the law is about, beside all records that move an operation."""
 
-_KEPT = frozenset(("approver", "channel", "digest", "key", "handover", "self", "sha256", "token"))
+_KEPT = frozenset(
+    (
+        *("also", "approver", "approvers", "channel", "digest", "emergency", "filed_by", "finding", "handover", "key"),
+        *("reason", "review_by_s", "reviewer", "self", "sha256", "terms", "token"),
+    )
+)
+_ALONE = frozenset({"single-user", "always"})
+_HERE = frozenset({"terminal", "token"})
 _ACTING = frozenset({State.SNAPSHOTTING, State.REMOVING, State.PASSED})
 _ARROWS = {before.value if before else "": {it.value for it in after} for before, after in TRANSITIONS.items()}
 """The lifecycle in plain words: those of an enumeration are slow to look up, and a journal has many."""
@@ -77,9 +90,13 @@ class _Story:
 
     requester: str
     digest: object
+    asked: tuple[str, ...] = ()
     allowed: bool = False
     held: bool = False
     approved: bool = False
+    terms: Any = None
+    votes: list[Act] = field(default_factory=list)
+    glass: tuple[str, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict)
 
 
@@ -101,29 +118,68 @@ def judge(acts: Iterable[Act], *, alone: bool) -> list[Break]:
         if it.op is None:
             continue
         if it.step == State.REQUESTED:
-            stories[it.op] = _Story(it.actor, it.data.get("digest"))
+            filed_by = it.data.get("filed_by")
+            asked = (it.actor, filed_by) if isinstance(filed_by, str) else (it.actor,)
+            stories[it.op] = _Story(it.actor, it.data.get("digest"), asked)
         story = stories.get(it.op)
         if story is not None:
             breaks += [Break(it.seq, kind, text) for kind, text in _judge(it, story, minted, used, alone=alone)]
     return breaks
 
 
+class Glass(NamedTuple):
+    """A broken glass: what went on in an emergency without those who would have had to approve.
+
+    Attributes:
+        seq: Number of the record.
+        op: The operation.
+        who: Who broke it.
+        reason: Why.
+        review_by_s: Until when it is to be reviewed, seconds since 1970-01-01 UTC.
+        finding: What the review found; empty if there was none yet.
+    """
+
+    seq: int
+    op: str
+    who: str
+    reason: str
+    review_by_s: int
+    finding: str
+
+
+def broken_glasses(acts: Iterable[Act]) -> list[Glass]:
+    """All broken glasses of a journal, in order."""
+    found: dict[str, Glass] = {}
+    for it in acts:
+        data, op = it.data, it.op or ""
+        if it.step == State.APPROVED and data.get("emergency") is True:
+            by_s = data.get("review_by_s")
+            told = (str(data.get("approver")), str(data.get("reason")), by_s if type(by_s) is int else 0)
+            found[op] = Glass(it.seq, op, *told, "")
+        elif it.step == REVIEWED and op in found:
+            found[op] = found[op]._replace(finding=str(data.get("finding")))
+    return list(found.values())
+
+
 def _judge(
     it: Act, story: _Story, minted: dict[str, str], used: set[str], *, alone: bool
 ) -> Iterator[tuple[BreakKind, str]]:
-    told = it.data.get("digest") if it.step in {TOKEN, State.APPROVED} else it.data.get("done")
+    told = it.data.get("digest") if it.step in {TOKEN, AGREED, State.APPROVED} else it.data.get("done")
     if told is not None and told != story.digest:
         yield BreakKind.DIGEST, f"record {it.seq} is about another plan than {it.op} was requested with"
     match it.step:
         case "token-minted":
-            sha256 = str(it.data.get("sha256"))
-            if minted.setdefault(sha256, str(it.op)) != it.op or sha256 in story.tokens:
-                yield BreakKind.SPENT, f"the token of record {it.seq} was given out before"
-            story.tokens[sha256] = str(it.data.get("approver"))
+            yield from _minted(it, story, minted)
+        case "agreed":
+            yield from _token(it, story, used)
+            story.votes += [it] * (story.held and not story.approved)
+        case "reviewed":
+            yield from _review(it, story)
         case State.ALLOWED:
             story.allowed = True
         case State.HELD:
             story.held = True
+            story.terms = it.data.get("terms")
         case State.APPROVED:
             story.approved = True
             yield from _approval(it, story, used, alone=alone)
@@ -132,14 +188,99 @@ def _judge(
             yield BreakKind.UNAPPROVED, f"record {it.seq} acts on {it.op}, which was {why}"
 
 
+def _minted(it: Act, story: _Story, minted: dict[str, str]) -> Iterator[tuple[BreakKind, str]]:
+    sha256 = str(it.data.get("sha256"))
+    if minted.setdefault(sha256, str(it.op)) != it.op or sha256 in story.tokens:
+        yield BreakKind.SPENT, f"the token of record {it.seq} was given out before"
+    story.tokens[sha256] = str(it.data.get("approver"))
+
+
 def _approval(it: Act, story: _Story, used: set[str], *, alone: bool) -> Iterator[tuple[BreakKind, str]]:
     approver = it.data.get("approver")
     if not isinstance(approver, str) or not approver:
         yield BreakKind.UNAPPROVED, f"the approval in record {it.seq} names nobody"
         return
-    excused = it.data.get("self") in {"single-user", "always"} if "self" in it.data else alone
-    if _who(approver) == _who(story.requester) and not excused:
-        yield BreakKind.OWN, f"{approver} approved {it.op} in record {it.seq}, and had asked for it"
+    if it.data.get("emergency") is True:
+        story.glass = _names(it)
+        yield from _broken(it, story)
+        return
+    if story.terms is not None:
+        yield from _counted(it, story)
+    else:
+        excused = it.data.get("self") in _ALONE if "self" in it.data else alone
+        if _who(approver) == _who(story.requester) and not excused:
+            yield BreakKind.OWN, f"{approver} approved {it.op} in record {it.seq}, and had asked for it"
+    yield from _token(it, story, used)
+
+
+def _counted(it: Act, story: _Story) -> Iterator[tuple[BreakKind, str]]:
+    """By the terms that it was held with: so many different people, none of whom had asked for it."""
+    where = f"{it.op} in record {it.seq}"
+    terms = story.terms if isinstance(story.terms, dict) else {}
+    if it.data.get("channel") == "server":  # there is another journal, which knows all of them
+        if same_person(_names(it), story.asked):
+            yield BreakKind.OWN, f"{it.data['approver']} approved {where}, and had asked for it"
+        return
+    votes = [*story.votes, it]
+    voters = [_names(vote) for vote in votes]
+    needed = terms.get("needed")
+    if type(needed) is not int or len(voters) < needed:
+        yield BreakKind.UNAPPROVED, f"{len(voters)} of {needed} people had approved {where}"
+    if it.data.get("approvers") != [names[0] for names in voters]:
+        yield BreakKind.UNAPPROVED, f"the people who approved {where} are not those who had agreed"
+    if any(same_person(one, other) is not False for one, other in combinations(voters, 2)):
+        yield BreakKind.UNAPPROVED, f"those who approved {where} are not known to be different people"
+    listed = terms.get("approvers")
+    for vote, names in zip(votes, voters, strict=True):
+        if listed and not any(same_person(names, (str(one),)) for one in listed):
+            yield BreakKind.UNAPPROVED, f"{names[0]} approved {where}, and is not one of those who may"
+        yield from _other_than_asked(vote, story, terms.get("self"))
+
+
+def _other_than_asked(it: Act, story: _Story, own: object) -> Iterator[tuple[BreakKind, str]]:
+    names = _names(it)
+    for asked in story.asked:
+        same = same_person((asked,), names)
+        excused = own in _ALONE and it.data.get("self") == own and it.data.get("channel") in _HERE
+        if same is None:
+            text = f"whether {names[0]}, who approved {it.op} in record {it.seq}, is somebody else than {asked} is not known"
+            yield BreakKind.UNAPPROVED, text
+        elif same and not excused:
+            yield BreakKind.OWN, f"{names[0]} approved {it.op} in record {it.seq}, and had asked for it"
+
+
+def _broken(it: Act, story: _Story) -> Iterator[tuple[BreakKind, str]]:
+    """A broken glass needs somebody who may, and a reason; the review is another record."""
+    may = story.terms.get("break_glass") if isinstance(story.terms, dict) else None
+    if not any(same_person(story.glass, (str(one),)) for one in may or ()):
+        yield (
+            BreakKind.UNAPPROVED,
+            f"{story.glass[0]} went on with {it.op} in record {it.seq}, and may not break the glass",
+        )
+    if not it.data.get("reason"):
+        yield BreakKind.UNAPPROVED, f"{story.glass[0]} went on with {it.op} in record {it.seq} without a reason"
+
+
+def _review(it: Act, story: _Story) -> Iterator[tuple[BreakKind, str]]:
+    reviewer = (str(it.data.get("reviewer")), *_also(it))
+    if any(same_person(reviewer, others) is not False for others in (story.glass, story.asked)):
+        yield (
+            BreakKind.OWN,
+            f"record {it.seq} reviews {it.op}, and is not known to be of somebody else than those it is about",
+        )
+
+
+def _names(it: Act) -> tuple[str, ...]:
+    return (str(it.data.get("approver")), *_also(it))
+
+
+def _also(it: Act) -> tuple[str, ...]:
+    also = it.data.get("also")
+    return tuple(str(one) for one in also) if isinstance(also, list) else ()
+
+
+def _token(it: Act, story: _Story, used: set[str]) -> Iterator[tuple[BreakKind, str]]:
+    approver = it.data.get("approver")
     if it.data.get("channel") != "token":
         return
     token = it.data.get("token")

@@ -70,6 +70,28 @@ class Record:
         return State(self.step) if self.step in State.__members__ else None
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record that is to be written.
+
+    Attributes:
+        step: The name of a state, or of a note.
+        data: What there is to say.
+        op: The operation; None for a note about none.
+        actor: On whose behalf, if that is not whoever opened the journal: a server files what somebody elsewhere asks for.
+    """
+
+    step: str
+    data: Mapping[str, Value]
+    op: str | None = None
+    actor: str = ""
+
+    @property
+    def to(self) -> State | None:
+        """The state to enter; None for a note."""
+        return State(self.step) if self.step in State.__members__ else None
+
+
 def record_bytes(record: Record) -> bytes:
     """The one form of a record: what is stored, and what its hash is taken of.
 

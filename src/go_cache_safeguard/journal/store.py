@@ -18,33 +18,44 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, Protocol, Self
 
-from go_cache_safeguard.core.canonical import Value
-from go_cache_safeguard.core.errors import ExitCode, Failure, IllegalTransition
-from go_cache_safeguard.core.lifecycle import State, may_follow
-from go_cache_safeguard.core.operation import Operation, follow
-from go_cache_safeguard.journal.chain import (
-    Break,
-    BreakKind,
-    Head,
-    Row,
-    bad_end,
-    head_bytes,
-    parse_head,
-    read_row,
-    verify_chain,
+from go_cache_safeguard.journal.chain import Head, Row, bad_end, head_bytes, parse_head, read_row
+from go_cache_safeguard.journal.record import FORMAT, NO_PREV, Record
+from go_cache_safeguard.journal.records import (
+    Examined,
+    JournalTampered,
+    JournalUnusable,
+    Keeper,
+    NoSuchOperation,
+    Pen,
+    Records,
+    Stamp,
+    T,
+    Writer,
 )
-from go_cache_safeguard.journal.law import Act, acts
-from go_cache_safeguard.journal.record import FORMAT, NO_PREV, Record, is_note_step, leaf_hash, record_bytes
-from go_cache_safeguard.journal.sweep import Run, join, sweep
+from go_cache_safeguard.journal.sweep import Run, sweep
 from go_cache_safeguard.journal.sweepers import rows_between, sweep_all
+
+__all__ = [
+    "Examined",
+    "Journal",
+    "JournalTampered",
+    "JournalUnusable",
+    "Keeper",
+    "NoSuchOperation",
+    "directory",
+    "give_to_owner",
+    "make_directory",
+    "open_journal",
+    "refuse_link",
+    "replace_file",
+    "stamp",
+    "writer",
+]
 
 BUSY_SECONDS = 30
 """How long a writer waits for other writers. One append takes milliseconds."""
@@ -79,342 +90,50 @@ _SCHEMA = (
 )
 
 
-class JournalUnusable(Failure):
-    """The journal cannot be opened, read or written."""
-
-    id = "journal-unusable"
-    exit_code: ClassVar[ExitCode] = ExitCode.JOURNAL
-    meaning = "the journal cannot be opened, read or written"
-
-
-class JournalTampered(Failure):
-    """The journal is not as this program left it."""
-
-    id = "journal-tampered"
-    exit_code: ClassVar[ExitCode] = ExitCode.JOURNAL_TAMPERED
-    meaning = "the journal was changed by something else than this program"
-
-
-class NoSuchOperation(Failure):
-    """Nobody ever asked for an operation of this name."""
-
-    id = "no-such-operation"
-    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
-    meaning = "the journal has no operation of this name"
-
-
-class Keeper(Protocol):
-    """Keeps an eye on a journal that is written: see `flows.checkpoint`."""
-
-    def wrote(self, journal: "Journal", step: str) -> None:
-        """A record is durable and the head knows it. `step` is empty if it is about several notes."""
-
-    def closing(self, journal: "Journal") -> None:
-        """The journal is about to be closed. Nothing is raised."""
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """A whole journal, looked at.
-
-    Attributes:
-        log: Its id; empty if there is no record.
-        count: How many rows there are.
-        breaks: What is wrong with its chain; empty if nothing is. Only then the rest is filled.
-        leaves: 32 bytes for each record, its hash.
-        acts: What the law is about.
-    """
-
-    log: str
-    count: int
-    breaks: tuple[Break, ...] = ()
-    leaves: bytes = b""
-    acts: Sequence[Act] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One record that is to be written.
-
-    Attributes:
-        step: The name of a state, or of a note.
-        data: What there is to say.
-        op: The operation; None for a note about none.
-    """
-
-    step: str
-    data: Mapping[str, Value]
-    op: str | None = None
-
-    @property
-    def to(self) -> State | None:
-        """The state to enter; None for a note."""
-        return State(self.step) if self.step in State.__members__ else None
-
-
-class Journal:
-    """An open journal. Use it in a `with` statement, from one thread; several processes may have it open at once.
-
-    Attributes:
-        path: The SQLite file.
-        read_only: Whether writing is refused.
-    """
+class Journal(Records):
+    """An open journal in a file. Use it in a `with` statement, from one thread; several processes may have it open at once."""
 
     def __init__(
-        self,
-        db: sqlite3.Connection,
-        path: Path,
-        *,
-        actor: str,
-        version: str,
-        read_only: bool,
-        keeper: Keeper | None = None,
+        self, db: sqlite3.Connection, path: Path, *, writer: Writer, read_only: bool, keeper: Keeper | None = None
     ) -> None:
-        self._keeper = keeper
-        self.path = path
-        self.read_only = read_only
+        super().__init__(path, read_only=read_only, keeper=keeper)
         self._db = db
         self._head_path = path.with_name(path.name + ".head")
-        self._actor = actor
-        self._version = version
-        self._host = os.uname().nodename
-        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        self._writer = writer
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the files. Nothing is pending: each record was durable when its call returned."""
-        keeper, self._keeper = self._keeper, None
-        try:
-            if keeper is not None:
-                keeper.closing(self)
-        finally:
-            with _seam(self.path):
-                self._db.close()
-
-    def note(self, step: str, data: Mapping[str, Value], *, op: str | None = None) -> Record:
-        """Write a record that moves no operation. It is durable when this returns.
-
-        Args:
-            step: Small words joined by dashes: `config`, `token-minted`, `progress`.
-            data: What there is to say, as `core.canonical` allows it.
-            op: The operation that it is about. Its state and its `data` stay as they are.
-
-        Raises:
-            ValueError: `step` or `op` has not the right form.
-            TypeError: `data` has no canonical form.
-            JournalUnusable: The record could not be written, or is not known to be durable.
-            JournalTampered: The journal is not as we left it.
-        """
-        if not is_note_step(step):
-            raise ValueError(f"{step!r} is not the name of a note")
-        with self._writing():
-            record = self._append(step, data, op)
-        self._publish_head()
-        self._tell(step)
-        return record
-
-    def write_all(self, entries: Sequence[Entry]) -> list[Operation | IllegalTransition | None]:
-        """Write several notes and moves in one transaction. They are durable when this returns.
-
-        The head stays behind: call `catch_up` soon, and not for each of many.
-
-        Args:
-            entries: In order.
-
-        Returns:
-            For each: the operation as it is then, why it cannot move there (then it did not), or None for a note.
-
-        Raises:
-            ValueError, TypeError, JournalUnusable, JournalTampered: As `advance`; then none of them was written.
-        """
-        found: list[Operation | IllegalTransition | None] = []
-        with self._writing():
-            end = self._sound_end()
-            for entry in entries:
-                before = self._fold(entry.op) if entry.op and entry.to else None
-                illegal = None if entry.to is None else _illegal(entry.op or "", before, entry.to)
-                if illegal is not None:
-                    found.append(illegal)
-                    continue
-                record, row = self._write_after(end, entry.step, entry.data, entry.op)
-                end = Head(record.log, record.seq, row.hash.hex())
-                found.append(_moved(before, record))
-        return found
-
-    def catch_up(self) -> None:
-        """Bring the head up to the last record."""
-        self._publish_head()
-        self._tell("")
-
-    def _tell(self, step: str) -> None:
-        if self._keeper is not None:
-            self._keeper.wrote(self, step)
-
-    def advance(self, op: str, to: State, data: Mapping[str, Value]) -> Operation:
-        """Move an operation along one arrow of the lifecycle. It is durable when this returns.
-
-        The arrow is looked up inside the transaction that writes it: of two processes that try the same one, one wins.
-
-        Args:
-            op: See `core.operation.operation_id`; a new name with `State.REQUESTED` starts an operation.
-            to: The state to enter.
-            data: What there is to say; laid over what earlier records said.
-
-        Returns:
-            The operation as it is now.
-
-        Raises:
-            IllegalTransition: There is no such arrow from where the operation stands; nothing was written.
-            ValueError: `op` has not the right form.
-            TypeError: `data` has no canonical form.
-            JournalUnusable: The record could not be written, or is not known to be durable.
-            JournalTampered: The journal is not as we left it.
-        """
-        with self._writing():
-            before = self._fold(op)
-            illegal = _illegal(op, before, to)
-            if illegal is not None:
-                raise illegal
-            record = self._append(str(to), data, op)
-        self._publish_head()
-        self._tell(record.step)
-        moved = _moved(before, record)
-        assert moved is not None  # noqa: S101 - the record is a move
-        return moved
-
-    def operations(self) -> list[Operation]:
-        """All operations, by their first record, newest last.
-
-        Records that were damaged are left out here, so that a damaged journal can still be looked at; `verify` names
-        them, and `operation` and `advance` refuse to build on them.
-        """
-        found: dict[str, Operation] = {}
-        for row in self._rows("AND op IS NOT NULL", 0):
-            record = read_row(row)
-            if isinstance(record, Record):
-                _lay(found, record)
-        return list(found.values())
-
-    def operation(self, op: str) -> Operation:
-        """One operation.
-
-        Raises:
-            NoSuchOperation: There is none of this name.
-            JournalTampered: One of its records was changed.
-            JournalUnusable: The journal cannot be read.
-        """
+    def _let_go(self) -> None:
         with _seam(self.path):
-            found = self._fold(op)
-        if found is None:
-            raise NoSuchOperation(
-                f"there is no operation {op!r}",
-                not_done="nothing was removed",
-                hint="`go-cache-safeguard ops list` names them all",
-            )
-        return found
+            self._db.close()
 
-    def records(self, since: int = 0, *, op: str | None = None) -> Iterator[Record]:
-        """Records in order, notes as well. Damaged ones are left out; `verify` names them.
-
-        Args:
-            since: Only those with a higher number.
-            op: Only those of one operation.
-        """
-        rows = self._rows("", since) if op is None else self._rows("AND op = ?", since, op)
-        return (record for record in map(read_row, rows) if isinstance(record, Record))
-
-    def moves(self, since: int = 0) -> Iterator[Record]:
-        """Records that moved an operation, in order; damaged ones are left out.
-
-        Args:
-            since: Only those with a higher number.
-        """
-        records = (read_row(row) for row in self._rows("AND op IS NOT NULL", since))
-        return (record for record in records if isinstance(record, Record) and record.state)
+    @property
+    def is_made(self) -> bool:
+        """See `Records`."""
+        return self.path.exists()
 
     @property
     def last_seq(self) -> int:
-        """Number of the newest record, 0 if there is none: it changes with whatever is written."""
+        """See `Records`."""
         with _seam(self.path):
             found = self._db.execute("SELECT max(seq) FROM record").fetchone()
         return int(found[0] or 0)
 
-    def rows(self) -> Iterator[Row]:
-        """All rows as they are stored, unjudged."""
-        return self._rows("", -(1 << 63))
+    def leaves(self) -> bytes:
+        """See `Records`."""
+        with _seam(self.path):
+            return b"".join([row[0] for row in self._db.execute("SELECT hash FROM record ORDER BY seq").fetchall()])
 
     def lost_head(self) -> Head | None:
-        """The head that a journal would get again whose head file is lost or cannot be read; None if it is not, or has no record."""
-        with _seam(self.path):
-            last = None if isinstance(self._read_head(), Head) else self._row("ORDER BY seq DESC LIMIT 1")
+        """See `Records`."""
+        last = None if isinstance(self._seen(), Head) else self._last()
         record = read_row(last) if last else ""
         return Head(record.log, last.seq, last.hash.hex()) if last and isinstance(record, Record) else None
 
     def restore_head(self, head: Head) -> None:
-        """Write a head again that was lost.
-
-        Args:
-            head: What `lost_head` returned, and a person agreed to.
-
-        Raises:
-            JournalTampered: The journal is not as it was then.
-        """
+        """See `Records`."""
         with self._writing():
             if self.lost_head() != head:
-                raise _tampered(self.path, "it changed since its end was shown")
+                raise self._tampered("it changed since its end was shown")
             self._write_head(head)
-
-    def notes(self, step: str) -> Iterator[Record]:
-        """Notes of one kind, in order; damaged ones are left out."""
-        part = f'"step":"{step}"'
-        records = (read_row(row) for row in self._rows("AND instr(body, CAST(? AS BLOB)) > 0", 0, part))
-        return (record for record in records if isinstance(record, Record) and record.step == step)
-
-    def leaves(self) -> bytes:
-        """The hashes of all records as they are stored, unjudged, 32 bytes each."""
-        with _seam(self.path):
-            return b"".join([row[0] for row in self._db.execute("SELECT hash FROM record ORDER BY seq").fetchall()])
-
-    def rows_from(self, seq: int) -> Iterator[Row]:
-        """All rows from one number on, that one included, as they are stored."""
-        return self._rows("", seq - 1)
-
-    @property
-    def log(self) -> str:
-        """Id of the journal, as its newest record says; empty if it has none that can be read."""
-        with _seam(self.path):
-            last = self._row("ORDER BY seq DESC LIMIT 1")
-        record = read_row(last) if last else ""
-        return record.log if isinstance(record, Record) else ""
-
-    def verify(self) -> list[Break]:
-        """Judge the whole journal; empty if nothing is wrong. What this cannot see: the docstring of this file."""
-        return list(self.examine().breaks)
-
-    def examine(self, *, headless: bool = False) -> Examined:
-        """Judge the whole journal, and keep what further questions need.
-
-        A journal that is as it should be is recognised quickly, by several processes if it is long; another one is read again
-        and each break is named.
-
-        Args:
-            headless: Do without the head: it is known to be lost. Then a missing end cannot be seen.
-        """
-        with _seam(self.path):
-            # Before the rows: whatever the head says must be in them.
-            seen = self.lost_head() if headless else self._read_head()
-        if isinstance(seen, Head):
-            whole = join(self._runs(), seen)
-            if whole is not None:
-                return Examined(whole.log, whole.last, (), whole.leaves, whole.acts)
-        return self._look_closely(seen)
 
     def _runs(self) -> list[Run]:
         last = self.last_seq
@@ -424,39 +143,13 @@ class Journal:
             run = sweep(rows_between(self._db, -(1 << 63), last))
         return [] if run is None else [run]
 
-    def _look_closely(self, seen: Head | str | None) -> Examined:
-        rows = list(self.rows())
-        breaks = verify_chain(rows, seen if isinstance(seen, Head) else None)
-        if not isinstance(seen, Head) and (seen or rows):
-            end = rows[-1].seq if rows else 0
-            breaks.append(Break(end, BreakKind.HEAD, seen or "the head file is missing, so the end is not known"))
-        records = [record for record in map(read_row, rows) if isinstance(record, Record)]
-        log = records[-1].log if records else ""
-        if breaks:
-            return Examined(log, len(rows), tuple(breaks))
-        return Examined(log, len(rows), (), b"".join([row.hash for row in rows]), list(acts(records)))
-
-    def export(self, write: Callable[[bytes], object]) -> int:
-        r"""Write one line for each record: its hash in hexadecimal, a space, and the record as it is stored.
-
-        Somebody without this program can check it (records are ASCII without line ends), and each `prev` by eye:
-
-            while read -r hash body; do
-              [ "$(printf '\0%s' "$body" | sha256sum)" = "$hash  -" ] || echo "changed: $body"
-            done < export.txt
-
-        A row that is not one line of ASCII was not written by us. It is exported as `!` and hexadecimal digits, so that it
-        cannot pass for other lines, and fails the check.
-
-        Returns:
-            How many lines were written.
-        """
-        count = 0
-        for count, row in enumerate(self.rows(), 1):  # noqa: B007 - the last value is the answer
-            plain = row.body.isascii() and row.body.decode("ascii").isprintable()
-            body = row.body if plain else b"!" + row.body.hex().encode("ascii")
-            write(row.hash.hex().encode("ascii") + b" " + body + b"\n")
-        return count
+    def _write(self, act: Callable[[Pen], T]) -> T:
+        with self._writing():
+            end, newest = self._sound_end()
+            pen = Pen(self._writer, end, newest, stamp, self._records_of)
+            found = act(pen)
+            self._db.executemany("INSERT INTO record(seq, op, body, hash) VALUES (?, ?, ?, ?)", pen.rows)
+        return found
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -472,73 +165,54 @@ class Journal:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
-    def _append(self, step: str, data: Mapping[str, Value], op: str | None) -> Record:
-        return self._write_after(self._sound_end(), step, data, op)[0]
-
-    def _write_after(self, end: Head, step: str, data: Mapping[str, Value], op: str | None) -> tuple[Record, Row]:
-        record = Record(
-            log=end.log,
-            seq=end.seq + 1,
-            prev=end.hash,
-            at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            mono_ns=time.monotonic_ns(),
-            boot=self._boot,
-            actor=self._actor,
-            host=self._host,
-            version=self._version,
-            op=op,
-            step=step,
-            data=data,
-        )
-        body = record_bytes(record)
-        row = Row(record.seq, op, body, leaf_hash(body))
-        written = read_row(row)
-        if isinstance(written, str):
-            raise TypeError(written)
-        self._db.execute("INSERT INTO record(seq, op, body, hash) VALUES (?, ?, ?, ?)", row)
-        return written, row
-
-    def _sound_end(self) -> Head:
-        """What the next record is chained to. A journal without records gets its id, and its first head, here.
+    def _sound_end(self) -> tuple[Head, str]:
+        """What the next record is chained to, and when that was written. A journal without records gets its id, and its first head, here.
 
         Raises:
             JournalTampered: The last record or the head is not as we left it.
         """
-        last = self._row("ORDER BY seq DESC LIMIT 1")
-        head = self._read_head()
+        last, head = self._last(), self._read_head()
         why = (
             head if isinstance(head, str) else bad_end(last, self._row("WHERE seq = ?", head.seq if head else 0), head)
         )
         if why or isinstance(head, str):
-            raise _tampered(self.path, why)
+            raise self._tampered(why)
         if head is None:
             head = Head(secrets.token_hex(16), 0, NO_PREV)
             self._write_head(head)  # before the first record, so that a journal with records always had a head
-        return Head(head.log, last.seq, last.hash.hex()) if last else head
+        record = read_row(last) if last else None
+        if last is None or not isinstance(record, Record):
+            return head, ""
+        return Head(head.log, last.seq, last.hash.hex()), record.at
 
-    def _fold(self, op: str) -> Operation | None:
-        found: dict[str, Operation] = {}
-        for row in self._db.execute(f"{_SELECT} WHERE op = ? ORDER BY seq", (op,)).fetchall():
-            record = read_row(Row(*row))
-            if isinstance(record, str):
-                raise _tampered(self.path, record)
-            _lay(found, record)
-        return found.get(op)
+    def _rows_of(self, op: str) -> list[Row]:
+        with _seam(self.path):
+            return [Row(*row) for row in self._db.execute(f"{_SELECT} WHERE op = ? ORDER BY seq", (op,)).fetchall()]
+
+    def _last(self) -> Row | None:
+        with _seam(self.path):
+            return self._row("ORDER BY seq DESC LIMIT 1")
 
     def _row(self, where: str, *values: int) -> Row | None:
         found = self._db.execute(f"{_SELECT} {where}", values).fetchone()
         return Row(*found) if found else None
 
-    def _rows(self, where: str, since: int, *values: str) -> Iterator[Row]:
-        """Rows after `since`, a batch at a time, so that no read transaction stays open between two of them."""
+    def _rows(self, since: int, *, op: str | None = None, filed: bool = False, part: str = "") -> Iterator[Row]:
+        wanted = {"AND op = ?": op, "AND instr(body, CAST(? AS BLOB)) > 0": part}
+        values = [value for value in wanted.values() if value]
+        where = " ".join([clause for clause, value in wanted.items() if value] + ["AND op IS NOT NULL"] * filed)
+        query = f"{_SELECT} WHERE seq > ? {where} ORDER BY seq LIMIT {_BATCH}"
         while True:
             with _seam(self.path):
-                query = f"{_SELECT} WHERE seq > ? {where} ORDER BY seq LIMIT {_BATCH}"
                 batch = [Row(*row) for row in self._db.execute(query, (since, *values)).fetchall()]
             yield from batch
             if len(batch) < _BATCH:
                 return
             since = batch[-1].seq
+
+    def _seen(self) -> Head | str | None:
+        with _seam(self.path):
+            return self._read_head()
 
     def _read_head(self) -> Head | str | None:
         """The head; None if there is no such file, text if it cannot be understood."""
@@ -551,10 +225,10 @@ class Journal:
     def _publish_head(self) -> None:
         """Bring the head file up to the last record, under SQLite's write lock: it never goes back."""
         with self._writing():
-            last = self._row("ORDER BY seq DESC LIMIT 1")
+            last = self._last()
             record = read_row(last) if last else "the journal is empty, and had records"
             if isinstance(record, str) or last is None:
-                raise _tampered(self.path, str(record))
+                raise self._tampered(str(record))
             self._write_head(Head(record.log, last.seq, last.hash.hex()))
 
     def _write_head(self, head: Head) -> None:
@@ -563,6 +237,25 @@ class Journal:
         The first one is durable. After a power cut a later one may be behind, as it may be anyway.
         """
         replace_file(self._head_path, head_bytes(head), durable=not head.seq)
+
+    def _tampered(self, why: str) -> JournalTampered:
+        return JournalTampered(
+            f"journal {str(self.path)!r} is not as it was left: {why}",
+            not_done="nothing was removed, and nothing was written",
+            hint="see `go-cache-safeguard audit verify`; if only the head file is lost, `audit repair`; else move the journal and its"
+            " .head file away, both, and its checkpoints, and keep them",
+        )
+
+
+def writer(actor: str, version: str) -> Writer:
+    """Somebody who writes from this machine, as it runs now."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return Writer(actor, version, os.uname().nodename, boot)
+
+
+def stamp() -> Stamp:
+    """The present of this machine."""
+    return Stamp(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), time.monotonic_ns())
 
 
 def open_journal(
@@ -591,7 +284,7 @@ def open_journal(
         db = _reader(path) if read_only else _connect(f"{path.absolute().as_uri()}?mode=rw")
         try:
             _prepare(db, path)
-            return Journal(db, path, actor=actor, version=version, read_only=read_only, keeper=keeper)
+            return Journal(db, path, writer=writer(actor, version), read_only=read_only, keeper=keeper)
         except BaseException:
             db.close()
             raise
@@ -753,43 +446,6 @@ def directory(path: Path | str, *, inside: int | None = None) -> Iterator[int]:
         yield opened
     finally:
         os.close(opened)
-
-
-def _illegal(op: str, before: Operation | None, to: State) -> IllegalTransition | None:
-    """Why an operation cannot enter a state."""
-    state = before.state if before else None
-    if may_follow(state, to):
-        return None
-    return IllegalTransition(
-        f"operation {op} is {state or 'not known'} and cannot become {to}",
-        not_done="nothing was removed, and the operation stays as it was",
-        hint="see where it stands with `go-cache-safeguard ops list`",
-    )
-
-
-def _moved(before: Operation | None, record: Record) -> Operation | None:
-    """The operation after a record; None if that moves none."""
-    if record.op is None or record.state is None:
-        return None
-    return follow(before, op=record.op, state=record.state, actor=record.actor, at=record.at, data=record.data)
-
-
-def _lay(found: dict[str, Operation], record: Record) -> None:
-    """Lay one record over what is known of its operation; a note changes nothing."""
-    if record.op and record.state:
-        before = found.get(record.op)
-        found[record.op] = follow(
-            before, op=record.op, state=record.state, actor=record.actor, at=record.at, data=record.data
-        )
-
-
-def _tampered(path: Path, why: str) -> JournalTampered:
-    return JournalTampered(
-        f"journal {str(path)!r} is not as it was left: {why}",
-        not_done="nothing was removed, and nothing was written",
-        hint="see `go-cache-safeguard audit verify`; if only the head file is lost, `audit repair`; else move the journal and its"
-        " .head file away, both, and its checkpoints, and keep them",
-    )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from ssl import SSLContext
 from typing import Any, cast
 
@@ -24,6 +25,13 @@ from go_cache_safeguard.redis.conversation import Conversation, Setting
 from go_cache_safeguard.redis.fast import KeysSeen
 from go_cache_safeguard.redis.intent import Intent
 from go_cache_safeguard.redis.proxyheader import HeaderError, parse_header
+
+try:
+    from go_cache_safeguard.redis import _send
+except ImportError:  # there was no compiler when this was installed
+    COMPILED = False
+else:
+    COMPILED = True
 
 _HIGH_WATER = 512 << 10
 _SWEEP_S = 1.0
@@ -242,6 +250,46 @@ class Proxy:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
 
+def _sending(transport: asyncio.Transport) -> Callable[[bytes], None]:
+    """How bytes are sent: at once, as far as the kernel takes them and nothing waits before them; the rest is the transport's.
+
+    uvloop would keep them until it has read all other sockets at which something came, and let the other side wait for so long.
+    What goes wrong here happens to the transport again, which then tells about it.
+    """
+    later, waiting, is_closing = transport.write, transport.get_write_buffer_size, transport.is_closing
+    if transport.get_extra_info("sslcontext") is not None:
+        return later
+    send = _send.send if COMPILED else send_python
+    return partial(send, transport.get_extra_info("socket").fileno(), waiting, is_closing, later)
+
+
+def send_python(
+    place: int,
+    waiting: Callable[[], int],
+    is_closing: Callable[[], bool],
+    later: Callable[[bytes], object],
+    data: bytes,
+) -> None:
+    """Send some bytes, with nothing compiled.
+
+    Args:
+        place: The number of the socket.
+        waiting: How many bytes the transport keeps.
+        is_closing: Whether the socket may be gone soon, and its number another one's.
+        later: Takes what the kernel does not take now.
+        data: The bytes.
+    """
+    if waiting() or is_closing():
+        later(data)
+        return
+    try:
+        taken = os.write(place, data)
+    except OSError:
+        taken = 0
+    if taken != len(data):
+        later(data[taken:])
+
+
 class _Client(asyncio.Protocol):
     """One client's socket."""
 
@@ -293,7 +341,7 @@ class _Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         proxy = self._proxy
         self._transport = cast("asyncio.Transport", transport)
-        self.send = self._transport.write
+        self.send = _sending(self._transport)
         if len(proxy.clients) >= proxy.ceilings.connections:
             proxy.counts.turned_away += 1
             self.closed = True
@@ -358,7 +406,7 @@ class _Client(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Bytes of the server."""
         self.heard = self.traffic = True
-        self._transport.write(data)
+        self.send(data)
 
     def look(self) -> None:
         """See what the conversation wants: the gate, an end, more bytes or none."""
@@ -515,7 +563,7 @@ class _Server(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
-        self.send = self._transport.write
+        self.send = _sending(self._transport)
 
     def data_received(self, data: bytes) -> None:
         client = self._client

@@ -12,7 +12,7 @@ A snapshot first walks (`walk`, `find`): names, sizes and times, nothing is open
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from time import sleep, time_ns
@@ -22,6 +22,7 @@ from typing import NamedTuple, Self, TypeAlias
 from go_cache_safeguard.snapshot.manifest import Entry, Kind, Skipped, has_time, order, refusal, shown
 from go_cache_safeguard.snapshot.memory import INODE, pack_look
 from go_cache_safeguard.snapshot.scope import partial_mark, why_not
+from go_cache_safeguard.tree.looks import look_at
 from go_cache_safeguard.tree.root import Root, open_below
 
 IN_MEMORY = 8 << 20
@@ -134,6 +135,19 @@ class Reader:
             The entry: its bytes are in the memory that `room` gave last. Or why it was left out.
         """
         return self._steadily(found, lambda fd, now: _fill(fd, now, room) if now.size <= IN_MEMORY else None)
+
+    def fetch(self, found: Found, room: Room, limit: int) -> Entry | Skipped:
+        """Read a file and hash nothing: whoever has fetched several hashes them side by side, see `core.digests`.
+
+        Args:
+            found: What `walk` said of it.
+            room: As for `read`.
+            limit: Bytes that it may have.
+
+        Returns:
+            The entry, its SHA-256 still empty; or why it was left out.
+        """
+        return self._steadily(found, lambda fd, now: _fetch(fd, now, room) if now.size <= limit else None)
 
     def copy(self, found: Found, target: int) -> Entry | Skipped:
         """Read a file of any size into an open file of ours: afterwards its first bytes, as many as the entry says, are the content.
@@ -251,6 +265,13 @@ def look_of(files: Iterable[tuple[str, os.stat_result]]) -> bytes:
     return pack_look(names, numbers)
 
 
+def _look_slowly(fd: int) -> bytes:
+    """The same as `look_at`, whatever the names are."""
+    with os.scandir(fd) as listing:
+        items = {one.name: one for one in listing}
+        return look_of((name, items[name].stat(follow_symlinks=False)) for name in sorted(items))
+
+
 class Changed(Exception):  # noqa: N818 - it is no error
     """A file is not as it was when it was listed."""
 
@@ -324,10 +345,10 @@ class _Walk:
         """Everything in the root, by name."""
         with os.scandir(self._root.fd) as listing:
             items = sorted(listing, key=_place)
+        same = self._same([item for item in items if looks.get(_utf8(item.name))], looks)
         for item in items:
             own = _utf8(item.name)
-            look = looks.get(own)
-            if look and self._look(item) == look:
+            if own in same:
                 yield own, None
                 continue
             try:
@@ -338,16 +359,28 @@ class _Walk:
             if files := list(self.item(own, found, 0)):
                 yield own, files
 
+    def _same(self, items: "Sequence[os.DirEntry[str]]", looks: Mapping[str, bytes]) -> set[str]:
+        """Names of what looks as it did; two look at once, because most of this is waiting for the kernel."""
+        if not items:
+            return set()
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - heavy: loaded where there was a snapshot before
+
+        def some(part: "Sequence[os.DirEntry[str]]") -> list[str]:
+            return [own for item in part if self._look(item) == looks[own := _utf8(item.name)]]
+
+        with ThreadPoolExecutor(2) as pool:
+            return {own for found in pool.map(some, (items[::2], items[1::2])) for own in found}
+
     def _look(self, item: "os.DirEntry[str]") -> bytes:
         """How a file looks, or a directory that holds nothing but files; of anything else something that no memory says."""
         try:
             if not item.is_dir(follow_symlinks=False):
                 return look_of([("", item.stat(follow_symlinks=False))])
-            with _closing(_open_folder(self._root, item.name)) as fd, os.scandir(fd) as listing:
+            with _closing(_open_folder(self._root, item.name)) as fd:
                 if os.fstat(fd).st_dev != self._device:
                     return b""
-                items = {one.name: one for one in listing}
-                return look_of((name, items[name].stat(follow_symlinks=False)) for name in sorted(items))
+                look = look_at(fd)
+                return _look_slowly(fd) if look is None else look
         except OSError:
             return b""  # the walk tells why
 
@@ -431,6 +464,16 @@ def _fill(fd: int, now: Found, room: Room) -> str | None:
         sha.update(memory[at : at + got])
         at += got
     return sha.hexdigest()
+
+
+def _fetch(fd: int, now: Found, room: Room) -> str | None:
+    memory, at = room(now), 0
+    while at < now.size:
+        got = _read(fd, memory[at:] if at else memory)
+        if not got:
+            return None
+        at += got
+    return ""
 
 
 def _read(fd: int, memory: memoryview) -> int:

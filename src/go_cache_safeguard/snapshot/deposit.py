@@ -12,17 +12,19 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import itemgetter
 from queue import SimpleQueue
 from threading import Lock, Semaphore
 from typing import TypeAlias
 
 from go_cache_safeguard.core.canonical import digest
-from go_cache_safeguard.snapshot.bundle import COUNT_LIMIT, PACK, PACK_LIMIT, SMALL, Sealer
-from go_cache_safeguard.snapshot.capture import IN_MEMORY, Found, Reader, Surveyed
-from go_cache_safeguard.snapshot.depot import Depot, each
+from go_cache_safeguard.core.digests import digests
+from go_cache_safeguard.snapshot.bundle import COUNT_LIMIT, PACK, PACK_LIMIT, SMALL, Buffer, Sealer
+from go_cache_safeguard.snapshot.capture import Found, Reader, Surveyed
+from go_cache_safeguard.snapshot.depot import IN_MEMORY, Depot, each
 from go_cache_safeguard.snapshot.manifest import Entry, Kind, Manifest, Skipped, make_manifest, order
 from go_cache_safeguard.snapshot.memory import INODE, Drawing, Known, Marks, Memory, Recalled, Stock, stand_in, unit_of
 from go_cache_safeguard.snapshot.record import Pack, Record
@@ -41,9 +43,10 @@ from go_cache_safeguard.tree.root import Root
 Progress: TypeAlias = Callable[[int, int], None]
 """Told files and bytes read so far."""
 
-_PORTION = 8 << 20
+_AT_ONCE = 64 << 20
+"""bytes of files that all threads together read before they hash them side by side, each its share."""
 _PORTION_FILES = 512
-_LARGE = 4 << 20
+_LARGE = 8 << 20
 """bytes: of files that are larger only two are in memory at once."""
 _LIVELY = 0.5
 """A pack of which a snapshot needs a smaller part is not used any more: what is needed of it goes into a new pack, so that the old one
@@ -111,7 +114,8 @@ def deposit(
     work = _Work(depot.store, root, level, plan.held)
     entries, left_out = list(plan.entries), list(skipped)
     # Left from the inside: first nobody reads any more, then what they read with is closed.
-    with work, closing(each(_portions(plan.to_read), work.portion, threads=_threads(depot.store))) as portions:
+    todo = _portions(plan.to_read, _share(depot.store))
+    with work, closing(each(todo, work.portion, threads=_threads(depot.store))) as portions:
         done = size = 0
         for portion, read in portions:
             entries += (one for one in read if isinstance(one, Entry))
@@ -298,16 +302,35 @@ def _draw(manifest: Manifest, plan: _Plan, work: "_Work", existing: Mapping[str,
     return drawing.done()
 
 
-def _portions(files: Iterable[Found]) -> Iterator[list[Found]]:
-    """Files that one thread reads together, neighbours in a directory."""
+def _share(store: Store) -> int:
+    """Bytes that one thread reads before it hashes them."""
+    return _AT_ONCE // _threads(store)
+
+
+def _portions(files: Sequence[Found], most: int) -> list[list[Found]]:
+    """Files that one thread reads together.
+
+    Small ones are neighbours in a directory, of which nearly all work is to open them. Larger ones are alike in size, because
+    they are hashed side by side, and the largest come first, so that all threads end together. Both kinds take turns: the
+    one needs the interpreter, and the other does not.
+    """
+    small = [found for found in files if found.size <= SMALL]
+    large = sorted((found for found in files if found.size > SMALL), key=lambda found: -found.size)
+    kinds = [list(_cut(some, most)) for some in (large, small)]
+    turns = [(at / len(portions), portion) for portions in kinds for at, portion in enumerate(portions)]
+    return [portion for _, portion in sorted(turns, key=itemgetter(0))]
+
+
+def _cut(files: Iterable[Found], most: int) -> Iterator[list[Found]]:
+    """Portions of at most so many bytes, or of one file."""
     portion: list[Found] = []
     size = 0
     for found in files:
-        portion.append(found)
-        size += found.size
-        if size >= _PORTION or len(portion) >= _PORTION_FILES:
+        if portion and (size + found.size > most or len(portion) >= _PORTION_FILES):
             yield portion
             portion, size = [], 0
+        portion.append(found)
+        size += found.size
     if portion:
         yield portion
 
@@ -343,15 +366,9 @@ class _Work:
     def portion(self, files: Sequence[Found]) -> list[Entry | Skipped]:
         """Read some files and store what is new of them."""
         tools = self._tools()
-        read: list[Entry | Skipped] = []
-        for found in files:
-            if found.size > IN_MEMORY:
-                read.append(self._copy(tools, found))
-            elif found.size > _LARGE:
-                with self._large:
-                    read.append(self._read(tools, found))
-            else:
-                read.append(self._read(tools, found))
+        with self._large if files[0].size > _LARGE else nullcontext():
+            read = [self._copy(tools, found) for found in files if found.size > IN_MEMORY]
+            read += self._read(tools, [found for found in files if found.size <= IN_MEMORY])
         self._idle.put(tools)
         return read
 
@@ -359,28 +376,36 @@ class _Work:
         """Store what is left of the small ones."""
         self._packing.close(Sealer(self._level))
 
-    def store(self, name: str, data: bytes) -> int:
+    def store(self, name: str, *parts: Buffer) -> int:
         """Store an object. Returns its bytes."""
-        self._store.stage(name, data)
-        self._count(len(data))
-        return len(data)
+        self._store.stage(name, *parts)
+        size = sum(map(len, parts))
+        self._count(size)
+        return size
 
-    def _read(self, tools: "_Tools", found: Found) -> Entry | Skipped:
-        sealer = tools.sealer
-        memory = memoryview(b"")
-
-        def room(now: Found) -> memoryview:
-            nonlocal memory
-            memory = tools.room(now.size)
-            return memory
-
-        entry = tools.reader.read(found, room)
-        if isinstance(entry, Entry) and self._is_new(entry.sha256):
-            if entry.size <= SMALL:
-                self._packing.add(entry.sha256, bytes(memory), sealer)
+    def _read(self, tools: "_Tools", files: Sequence[Found]) -> list[Entry | Skipped]:
+        fetched = [tools.fetch(found) for found in files]
+        contents = [content for content, _ in fetched if content is not None]
+        hashes = iter(digests(contents))
+        read: list[Entry | Skipped] = []
+        for content, one in fetched:
+            if content is not None and isinstance(one, Entry):
+                entry = Entry(one.name, one.size, one.mode, one.mtime_ns, next(hashes).hex())
+                self._keep(tools.sealer, entry, content)
+                read.append(entry)
             else:
-                self.alone[entry.sha256] = self.store(data_name(entry.sha256), sealer.seal(memory))
-        return entry
+                read.append(one)
+        tools.forget()
+        return read
+
+    def _keep(self, sealer: Sealer, entry: Entry, content: memoryview) -> None:
+        """Store a content that is not there."""
+        if not self._is_new(entry.sha256):
+            return
+        if entry.size <= SMALL:
+            self._packing.add(entry.sha256, bytes(content), sealer)
+        else:
+            self.alone[entry.sha256] = self.store(data_name(entry.sha256), *sealer.seal_parts(content))
 
     def _copy(self, tools: "_Tools", found: Found) -> Entry | Skipped:
         """A file that is too large for memory goes through a file of ours, so that what is stored is what was hashed."""
@@ -411,7 +436,7 @@ class _Work:
     def _tools(self) -> "_Tools":
         with self._lock:
             if self._idle.empty():
-                return _Tools(self._open.enter_context(Reader(self._root)), Sealer(self._level))
+                return _Tools(self._open.enter_context(Reader(self._root)), Sealer(self._level), _share(self._store))
             return self._idle.get()
 
     def _is_new(self, sha256: str) -> bool:
@@ -433,15 +458,30 @@ class _Work:
 class _Tools:
     """What one thread works with."""
 
-    def __init__(self, reader: Reader, sealer: Sealer) -> None:
+    def __init__(self, reader: Reader, sealer: Sealer, most: int) -> None:
         self.reader, self.sealer = reader, sealer
-        self._memory = bytearray(1 << 20)
+        self._memory = memoryview(bytearray(most))
+        self._used = 0
+        self._given = self._memory[:0]
 
-    def room(self, size: int) -> memoryview:
-        """Memory that is used again and again: new memory costs more than reading a file into it."""
-        if size > len(self._memory):
-            self._memory = bytearray(2 * size)
-        return memoryview(self._memory)[:size]
+    def fetch(self, found: Found) -> tuple[memoryview | None, Entry | Skipped]:
+        """Read a file. Its bytes are good until `forget` is called."""
+        entry = self.reader.fetch(found, self._room, IN_MEMORY)
+        if not isinstance(entry, Entry):
+            return None, entry
+        self._used += entry.size
+        return self._given, entry
+
+    def forget(self) -> None:
+        """Give all memory free."""
+        self._used = 0
+
+    def _room(self, now: Found) -> memoryview:
+        """Memory that is used again and again, for what is read next: new memory costs more than reading a file into it."""
+        self._given = self._memory[self._used : self._used + now.size]
+        if len(self._given) < now.size:
+            self._given = memoryview(bytearray(now.size))
+        return self._given
 
 
 class _Packing:

@@ -7,7 +7,7 @@ Never:     believes an object: records and packs must have the hash that names t
 
 import os
 import random
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import local
 from typing import TypeAlias, TypeVar
 
+from go_cache_safeguard.core.digests import digests
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.snapshot.bundle import Buffer, ObjectBad, Opener, refuse_other
 from go_cache_safeguard.snapshot.manifest import Entry, Manifest, ManifestBad, parse_manifest
@@ -41,8 +42,11 @@ from go_cache_safeguard.snapshot.store import NoObject, Store, open_store
 
 IN_MEMORY = 32 << 20
 """bytes: larger contents are never in memory as a whole."""
-_PORTION = 8
-"""objects of a local folder that one thread proves before it says so: handing over costs as much as proving a small one."""
+_PIECE = 1 << 20
+_AT_ONCE = 64 << 20
+"""bytes of contents of a local folder that all threads together open, before they hash them side by side: each its share, and at most"""
+_PORTION = 256
+"""objects, so that it says now and then how far it is."""
 _DOCUMENT_LIMIT = 1 << 30
 """bytes: a manifest that is larger is not unpacked."""
 
@@ -101,7 +105,7 @@ class Depot:
 
         Args:
             record: What the repository says of it.
-            alike: One that was read already and names the same manifest, which is not read again then.
+            alike: One that was read already: what its manifest and this one have in common is not read again.
 
         Raises:
             NoObject: Its manifest, or where its contents lie, is missing.
@@ -110,17 +114,18 @@ class Depot:
             RecordBad: The record and what it names do not fit together.
         """
         opener = Opener()
-        if alike is None:
-            manifest = parse_manifest(self._document(opener, manifest_name(record.manifest)))
+        before = None if alike is None else alike.manifest
+        if before is not None and before.root == record.manifest:
+            manifest = before
         else:
-            manifest = alike.manifest
+            manifest = parse_manifest(self._document(opener, manifest_name(record.manifest)), before)
         if manifest.root != record.manifest:
             raise ManifestBad(f"the manifest of {record.id[:10]} is another one", not_done="nothing was read from it")
         if (manifest.kind, len(manifest.entries), manifest.size) != (record.kind, record.files, record.size):
             raise RecordBad(
                 f"the record {record.id[:10]} does not fit its manifest", not_done="nothing was read from it"
             )
-        if alike is not None and alike.record.places == record.places:
+        if alike is not None and manifest is before and alike.record.places == record.places:
             return Snapshot(record, manifest, alike.places)
         data = self._document(opener, places_name(record.places))
         refuse_other(data, record.places)
@@ -366,15 +371,18 @@ def prove(depot: Depot, snapshots: Sequence[Snapshot], names: Collection[str], p
         progress: Told how far it is.
     """
     sizes, packed = wanted_of(snapshots), packed_in(snapshots)
-    openers = local()
+    provers = local()
+    share = _AT_ONCE // depot.threads if depot.store.local else 0
     bad, unread, done, size = [], [], 0, 0
 
     def ask(some: Sequence[str]) -> list[tuple[str, int | Failure]]:
-        opener = openers.__dict__.setdefault("opener", Opener())
-        return [(name, _asked(depot.store, opener, name, sizes[name], packed.get(name, set()))) for name in some]
+        own: _Prover | None = getattr(provers, "own", None)
+        if own is None:
+            own = provers.own = _Prover(depot.store, sizes, packed, share)
+        return own.prove(some)
 
-    every, few = sorted(names), _PORTION if depot.store.local else 1
-    for _, answers in each((every[at : at + few] for at in range(0, len(every), few)), ask, threads=depot.threads):
+    portions = _portions(names, sizes, share)
+    for _, answers in each(portions, ask, threads=depot.threads):
         for name, got in answers:
             done += 1
             if isinstance(got, int):
@@ -387,42 +395,98 @@ def prove(depot: Depot, snapshots: Sequence[Snapshot], names: Collection[str], p
     return Proved(done, size, tuple(sorted(bad)), tuple(sorted(unread)))
 
 
-def _asked(store: Store, opener: Opener, name: str, size: int, packed: Collection[str]) -> int | Failure:
-    try:
-        return _prove(store, opener, name, size, packed)
-    except Failure as failure:
-        return failure
+def _portions(names: Iterable[str], sizes: Mapping[str, int], at_once: int) -> Iterator[list[str]]:
+    """Objects that one thread proves together, alike in size and the largest first: they are hashed side by side."""
+    portion: list[str] = []
+    size = 0
+    for name in sorted(names, key=lambda name: (-sizes[name], name)):
+        if portion and (size + sizes[name] > at_once or len(portion) >= _PORTION):
+            yield portion
+            portion, size = [], 0
+        portion.append(name)
+        size += sizes[name]
+    if portion:
+        yield portion
 
 
-def _prove(store: Store, opener: Opener, name: str, size: int, packed: Collection[str]) -> int:
-    """Prove one object. Returns its bytes as stored."""
-    if part_of(name) is Part.PACK:
-        data = store.get(name)
-        refuse_other(data, id_of(name))
-        inside = opener.unpack(data)
-        for sha, content in inside.items():
-            refuse_other(content, sha)
-        missing = [sha for sha in packed if sha not in inside]
-        if missing:
-            raise ObjectBad(f"it has no content {min(missing)}")
-        return len(data)
-    if size <= IN_MEMORY:
-        data = store.get(name)
-        refuse_other(opener.unseal(data, size), id_of(name))
-        return len(data)
-    hashed, stored = sha256(), 0
+class _Prover:
+    """What one thread proves objects with.
 
-    def counted() -> Iterator[Buffer]:
-        nonlocal stored
-        for piece in store.pieces(name):
-            stored += len(piece)
-            yield piece
+    Args:
+        store: Where they lie.
+        sizes: By name of an object the bytes that must be inside.
+        packed: By name of a pack the contents that snapshots look for in it.
+        room: Bytes of memory for contents that are proved together; what needs more gets it for itself.
+    """
 
-    for piece in opener.unseal_pieces(counted(), size):
-        hashed.update(piece)
-    if hashed.hexdigest() != id_of(name):
-        raise ObjectBad(f"its content has the SHA-256 {hashed.hexdigest()}")
-    return stored
+    def __init__(
+        self, store: Store, sizes: Mapping[str, int], packed: Mapping[str, Collection[str]], room: int
+    ) -> None:
+        self._store, self._sizes, self._packed = store, sizes, packed
+        self._opener = Opener()
+        self._memory = memoryview(bytearray(room))
+        self._used = 0
+
+    def prove(self, names: Iterable[str]) -> list[tuple[str, int | Failure]]:
+        """Prove some objects. Of each its bytes as stored, or what is wrong."""
+        self._used = 0
+        answers: dict[str, int | Failure] = {}
+        claims: list[tuple[str, str, Buffer]] = []
+        for name in names:
+            try:
+                answers[name], claimed = self._open(name)
+                claims += ((name, sha, content) for sha, content in claimed)
+            except Failure as failure:
+                answers[name] = failure
+        for (name, sha, content), digest in zip(claims, digests([claim[2] for claim in claims]), strict=True):
+            if digest.hex() != sha:
+                try:
+                    refuse_other(content, sha)  # nothing is said to be damaged before it was hashed twice
+                except ObjectBad as failure:
+                    answers[name] = failure
+        return list(answers.items())
+
+    def _open(self, name: str) -> tuple[int, Iterable[tuple[str, Buffer]]]:
+        """An object's bytes as stored, and what it claims to hold, as far as that still must be proved."""
+        if part_of(name) is Part.PACK:
+            data = self._store.get(name)
+            refuse_other(data, id_of(name))
+            inside = self._opener.unpack(data)
+            missing = [sha for sha in self._packed.get(name, ()) if sha not in inside]
+            if missing:
+                raise ObjectBad(f"it has no content {min(missing)}")
+            return len(data), inside.items()
+        if self._sizes[name] > IN_MEMORY:
+            return self._prove_large(name), ()
+        data = self._store.get(name)
+        return len(data), [(id_of(name), self._opener.unseal(data, self._sizes[name], self._room))]
+
+    def _prove_large(self, name: str) -> int:
+        """Prove a content that is too large for memory; as stored it may not be. Returns its bytes as stored."""
+        hashed, stored = sha256(), 0
+
+        def counted() -> Iterator[Buffer]:
+            nonlocal stored
+            for piece in self._store.pieces(name):
+                stored += len(piece)
+                yield piece
+
+        found, pieces = self._store.head(name), None
+        if found is not None and found.size <= IN_MEMORY:
+            data = self._store.get(name)
+            stored = len(data)
+            pieces = self._opener.unseal_through(data, self._sizes[name], memoryview(bytearray(_PIECE)))
+        for piece in pieces or self._opener.unseal_pieces(counted(), self._sizes[name]):
+            hashed.update(piece)
+        if hashed.hexdigest() != id_of(name):
+            raise ObjectBad(f"its content has the SHA-256 {hashed.hexdigest()}")
+        return stored
+
+    def _room(self, size: int) -> memoryview:
+        """Memory that is used again for the next portion: new memory costs nearly half as much as hashing what is put there."""
+        room = self._memory[self._used : self._used + size]
+        self._used += len(room)
+        return room if len(room) == size else memoryview(bytearray(size))
 
 
 def each(

@@ -13,7 +13,7 @@ with entries in the order of their names' bytes, mode as "0644" and mtime as RFC
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -34,6 +34,8 @@ _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([
 _PLAIN = re.compile(r"(?:[0-9A-Za-z_-]{1,200}/){0,8}[0-9A-Za-z_-]{1,200}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _S = 10**9
+_BEGIN, _END = b'"entries":[', b'],"files":'
+"""What stands before and after the rows."""
 _YEARS = (-62_135_596_800, 253_402_300_799)
 """Seconds since 1970 of the first and the last moment that RFC 3339 can write."""
 
@@ -108,6 +110,14 @@ class Manifest:
         return write_manifest(self.kind, [rows_of(self.entries)], len(self.entries), self.size, self.skipped)
 
     @cached_property
+    def contents(self) -> Mapping[str, int]:
+        """Every content once, by its SHA-256, with its size, in the order of the files that have it first."""
+        found: dict[str, int] = {}
+        for entry in self.entries:
+            found.setdefault(entry.sha256, entry.size)
+        return found
+
+    @cached_property
     def root(self) -> str:
         """SHA-256 of `data`: two snapshots with one root are the same to the last bit."""
         return digest(self.data)
@@ -176,12 +186,18 @@ def write_manifest(kind: Kind, rows: Iterable[bytes], files: int, size: int, ski
     return b"".join((head, b",".join(filter(None, rows)), tail, left_out, b"}\n"))
 
 
-def parse_manifest(data: bytes) -> Manifest:
+def parse_manifest(data: bytes, alike: Manifest | None = None) -> Manifest:
     """Read a manifest, believing nothing.
+
+    Args:
+        data: Its bytes.
+        alike: One that was parsed before and has most rows in common: these are not parsed again.
 
     Raises:
         ManifestBad: The bytes are not exactly what `Manifest.data` writes for something that may be restored.
     """
+    if alike is not None and (made := _parse_alike(data, alike)) is not None:
+        return made
     try:
         value: Any = json.loads(data)
         if not isinstance(value, dict) or value.get("format") != FORMAT:
@@ -198,6 +214,41 @@ def parse_manifest(data: bytes) -> Manifest:
         raise ManifestBad("the manifest is not in the form that we write", not_done="nothing was read from it")
     _refuse_names([entry.name for entry in made.entries])
     return made
+
+
+def _parse_alike(data: bytes, alike: Manifest) -> Manifest | None:
+    """Read a manifest by another one; None when it must be read from its beginning to its end, which tells what is wrong with it.
+
+    It is cut where rows seem to end. If each piece is what we write for one entry, and all together is what we write for the manifest of
+    these entries, then it says these entries and nothing else, wherever it was cut.
+    """
+    texts, others = _row_texts(data), _row_texts(alike.data)
+    if len(others) != len(alike.entries):
+        return None  # a name in it looks like the end of a row
+    known = dict(zip(others, alike.entries, strict=True))
+    try:
+        fresh = b"[" + b"],[".join(text for text in texts if text not in known) + b"]"
+        read = iter(() if fresh == b"[]" else parse_rows(fresh))
+        entries = [known.get(text) or next(read) for text in texts]
+        value: Any = json.loads(data[: data.index(_BEGIN) + len(_BEGIN)] + data[data.rindex(_END) :])
+        skipped = tuple([Skipped(*_texts(fields, 2)) for fields in value["skipped"]])
+        made = Manifest(Kind(value["kind"]), tuple(entries), skipped)
+        new = [entry for text, entry in zip(texts, entries, strict=True) if text not in known]
+        rows = b"[" + b"],[".join(texts) + b"]" if texts else b""
+        same = rows_of(new) == (fresh if new else b"")
+        if not same or write_manifest(made.kind, [rows], len(entries), made.size, skipped) != data:
+            return None
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, StopIteration):
+        return None
+    _refuse_names([entry.name for entry in entries])
+    made.__dict__["data"] = data
+    return made
+
+
+def _row_texts(data: bytes) -> list[bytes]:
+    """The rows of a manifest, or what looks like them."""
+    rows = data[data.find(_BEGIN) + len(_BEGIN) : data.rfind(_END)]
+    return rows[1:-1].split(b"],[") if rows else []
 
 
 def checksums(manifest: Manifest, *, prefix: str = "") -> bytes:

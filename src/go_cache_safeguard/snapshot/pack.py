@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
+from go_cache_safeguard.core.digests import digests
 from go_cache_safeguard.snapshot.archive import specials, sums
 from go_cache_safeguard.snapshot.capture import IN_MEMORY, Changed, Found, Reader
 from go_cache_safeguard.snapshot.manifest import Entry, Kind, Manifest, Skipped, make_manifest
@@ -477,6 +478,7 @@ class _Lane:
 
     def _fill(self, portion: _Portion) -> list[Entry]:
         entries: list[Entry] = []
+        contents: list[memoryview] = []
         used = 0
         for found, header in portion.members:
             begin = used + len(header)
@@ -488,7 +490,7 @@ class _Lane:
                 return room
 
             try:
-                got = self.reader.read(found, take)
+                got = self.reader.fetch(found, take, IN_MEMORY)
             except Changed:
                 break
             if not isinstance(got, Entry):
@@ -497,8 +499,10 @@ class _Lane:
             used = begin + padded(found.size)
             self._memory[begin + found.size : used] = padding(found.size)
             entries.append(got)
+            contents.append(room)
+        hashes = digests(contents)
         _write_at(self._fd, self._memory[:used], portion.begin)
-        return entries
+        return [Entry(*entry[:4], sha.hex()) for entry, sha in zip(entries, hashes, strict=True)]
 
 
 def _portions(found: Iterable[Found], begin: int) -> Iterator[_Portion]:

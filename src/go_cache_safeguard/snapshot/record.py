@@ -161,12 +161,9 @@ def write_places(at: Iterable[bytes], packs: Iterable[Pack], stored: Iterable[by
     return b"".join((head, every[0], middle, listed, b',"stored":[', every[1], b"]}\n"))
 
 
-def contents(manifest: Manifest) -> dict[str, int]:
+def contents(manifest: Manifest) -> Mapping[str, int]:
     """Every content of a snapshot once, with its size, in the order of the files that have it first."""
-    found: dict[str, int] = {}
-    for entry in manifest.entries:
-        found.setdefault(entry.sha256, entry.size)
-    return found
+    return manifest.contents
 
 
 def parse_record(data: bytes, name: str) -> Record:

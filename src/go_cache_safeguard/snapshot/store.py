@@ -161,19 +161,23 @@ class Store:
         """
         self._try(f"{name} could not be stored", lambda: obstore.put(self._objects, name, data, use_multipart=False))
 
-    def stage(self, name: str, data: bytes) -> None:
+    def stage(self, name: str, *parts: Buffer) -> None:
         """Put an object that `flush` makes durable; in a local folder it has its name only then.
 
         Whoever stages much in a local folder also makes durable, now and then, what others and it have staged so far: the disk then
         works while the rest is read.
+
+        Args:
+            name: Of the object.
+            parts: Its bytes, in as many pieces as is convenient.
 
         Raises:
             StoreFailed: It cannot be put.
         """
         what = f"{name} could not be stored"
         if self.local is not None:
-            self._set_aside(what, name, lambda: (data,))
-        elif not self._create(name, data, what):
+            self._set_aside(what, name, lambda: parts)
+        elif not self._create(name, b"".join(parts), what):
             self._exists(name)
 
     def stage_pieces(self, name: str, pieces: Callable[[], Iterable[bytes]]) -> None:

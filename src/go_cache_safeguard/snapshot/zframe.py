@@ -1,7 +1,7 @@
 """Where a zstd frame ends, and how much can be in it, without unpacking anything.
 
 Knows:     the headers of a frame and of its blocks.
-Called by: `snapshot.archive`, before the first byte is unpacked.
+Called by: `snapshot.archive`, before the first byte is unpacked; `snapshot.bundle`, to see that nothing follows.
 Never:     unpacks.
 Source:    RFC 8878, 3.1.1 "Zstandard Frames": a block holds at most 128 KiB, so every block bounds what comes out of it.
 """
@@ -62,6 +62,22 @@ def head_size(data: bytes) -> int:
     if data[5] > (WINDOW_LOG - 10) << 3:
         raise bad("its zstd frame needs too much memory")
     return 6
+
+
+def frame_end(data: memoryview, head: int, *, checksum: bool) -> int:
+    """Where a frame ends, by what its blocks say; behind the end of the data if it is cut off.
+
+    Args:
+        data: A frame, and perhaps what follows it.
+        head: Bytes of its header.
+        checksum: Whether one follows its last block.
+    """
+    at, last = head, 0
+    while not last and at < len(data):
+        value = int.from_bytes(data[at : at + BLOCK_HEAD], "little")
+        last = value & 1
+        at += BLOCK_HEAD + (1 if value >> 1 & 3 == _RLE else value >> 3)
+    return at + (CHECKSUM if checksum else 0) if last else len(data) + 1
 
 
 def parse_block(data: bytes) -> Block:

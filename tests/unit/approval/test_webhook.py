@@ -1,16 +1,19 @@
 """Messages to a hook: what is in them, how they are signed, and where they may go."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from go_cache_safeguard.approval.eyes import Allowed, Denied
+from go_cache_safeguard.approval.outbox import Event
 from go_cache_safeguard.approval.webhook import (
     BODY_BYTES,
     Secret,
     Target,
+    deciders,
     headers,
     judge_address,
     message_of,
@@ -191,3 +194,38 @@ def test_without_tls_only_the_loopback_is_spoken_to() -> None:
     assert judge_address(PLAIN, "127.0.0.1") == Allowed()
     assert isinstance(judge_address(PLAIN, "8.8.8.8"), Denied)
     assert judge_address(PUBLIC, "8.8.8.8") == Allowed()
+
+
+def test_plain_http_may_go_inside_only_where_nothing_secret_is_sent() -> None:
+    alerts = replace(target("http://alerts.internal:9093", "alerts.internal:9093"), inside=True)
+    assert judge_address(alerts, "10.0.0.9") == Allowed()
+    assert judge_address(alerts, "127.0.0.1") == Allowed()
+    for address in ("8.8.8.8", "169.254.169.254", "224.0.0.1"):
+        assert isinstance(judge_address(alerts, address), Denied)
+    assert isinstance(judge_address(replace(alerts, inside=False), "10.0.0.9"), Denied)
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_a_message_says_what_happened_and_commands_only_where_they_help(event: Event) -> None:
+    data = {"approver": "uid:2(b)", "rejected_by": "uid:2(b)", "why": "no", "reason": "fire"}
+    message = message_of(held(**data), event=event, execute="x", page="https://s.example/op/x")
+    value = json.loads(message.body)
+    assert message.id == f"{OP}_{event}"
+    assert value["type"] == f"operation.{event}"
+    assert bool(value["data"]["approve"]) == (event is Event.HELD)
+    assert bool(value["data"]["execute"]) == (event in {Event.HELD, Event.APPROVED, Event.EMERGENCY})
+    assert value["data"]["why"] == ("fire" if event is Event.EMERGENCY else "no")
+    assert value["data"]["page"] == "https://s.example/op/x"
+
+
+def test_who_decided_is_read_from_every_way_to_decide() -> None:
+    def decided(state: State, *way: State, **data: object) -> Operation:
+        return Operation(OP, state, "uid:1(a)", "", "", data, (*way, state))
+
+    assert deciders(held()) == ()
+    assert deciders(decided(State.APPROVED, approver="uid:2(b)")) == ("uid:2(b)",)
+    assert deciders(decided(State.APPROVED, approver="b", approvers=["a", "b"])) == ("a", "b")
+    assert deciders(decided(State.DONE, State.APPROVED, approver="b")) == ("b",)
+    assert deciders(decided(State.REJECTED, rejected_by="c")) == ("c",)
+    assert deciders(decided(State.CANCELLED, State.APPROVED, approver="b", cancelled_by="a")) == ("a",)
+    assert deciders(decided(State.EXPIRED)) == ()

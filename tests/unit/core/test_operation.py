@@ -3,7 +3,15 @@
 import pytest
 
 from go_cache_safeguard.core.lifecycle import State
-from go_cache_safeguard.core.operation import Operation, follow, is_operation_id, operation_id
+from go_cache_safeguard.core.operation import (
+    Operation,
+    follow,
+    is_operation_id,
+    is_over,
+    is_too_late,
+    operation_id,
+    waits,
+)
 
 
 def test_a_name_is_a_time_and_some_chance() -> None:
@@ -60,3 +68,26 @@ def test_later_records_are_laid_over_earlier_ones_and_the_requester_stays() -> N
     assert second.states == (State.REQUESTED, State.CHECKED)
     assert second.state is State.CHECKED
     assert first.data == {"plan": "a", "why": "w"}
+
+
+@pytest.mark.parametrize(
+    ("state", "expires_s", "now_s", "over"),
+    [
+        (State.HELD, 100, 99.9, False),
+        (State.HELD, 100, 100, True),
+        (State.APPROVED, 100, 101, True),
+        (State.REMOVING, 100, 101, False),
+        (State.HELD, 0, 101, False),
+        (State.HELD, None, 101, False),
+        (State.HELD, "100", 101, False),
+    ],
+)
+def test_what_waits_for_people_is_over_at_its_time(
+    state: State, expires_s: object, now_s: float, *, over: bool
+) -> None:
+    operation = Operation("op", state, "uid:1", "", "", {} if expires_s is None else {"expires_s": expires_s})
+    assert is_over(operation, now_s) is over
+    assert waits(operation) or not over
+    assert is_too_late(operation, State.REMOVING, now_s) is over
+    for no in (State.EXPIRED, State.CANCELLED, State.REJECTED, State.REFUSED):
+        assert not is_too_late(operation, no, now_s)

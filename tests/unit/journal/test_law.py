@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from go_cache_safeguard.journal.chain import BreakKind
-from go_cache_safeguard.journal.law import Act, act, acts, arrows_hold, judge
+from go_cache_safeguard.journal.law import Act, Glass, act, acts, arrows_hold, broken_glasses, judge
 from journal_rows import OP, journal, record_of
 
 ALICE, BOB = "uid:1(alice)", "uid:2(bob)"
@@ -107,6 +107,79 @@ def test_what_is_approved_and_done_is_what_was_asked_for() -> None:
     assert kinds(history(ASKED, HELD, ("APPROVED", BOB, {"approver": BOB, "digest": "e"}))) == [BreakKind.DIGEST]
     done = ("DONE", ALICE, {"receipt": {"digest": "e"}})
     assert kinds(history(ASKED, ("ALLOWED", ALICE, {}), REMOVING, done)) == [BreakKind.DIGEST]
+
+
+TERMS: dict[str, object] = {"needed": 2, "approvers": [], "break_glass": ["uid:3"], "self": "never", "review_s": 60}
+CAROL = "uid:3(carol)"
+
+
+def under(**terms: object) -> tuple[str, str, Mapping[str, object]]:
+    """Held with terms that are written down."""
+    return ("HELD", ALICE, {"terms": {**TERMS, **terms}})
+
+
+def agreed(who: str, **more: object) -> tuple[str, str, Mapping[str, object]]:
+    return ("agreed", who, {"approver": who, "channel": "terminal", "digest": "d", **more})
+
+
+def last(who: str, *before: str, **more: object) -> tuple[str, str, Mapping[str, object]]:
+    return ("APPROVED", who, {"approver": who, "channel": "terminal", "approvers": [*before, who], **more})
+
+
+@pytest.mark.parametrize(
+    ("story", "found"),
+    [
+        ((under(), agreed(BOB), last(CAROL, BOB), REMOVING), []),
+        ((under(), agreed("user:bob", also=["uid:2"]), last(CAROL, "user:bob")), []),
+        ((under(self="always"), agreed(ALICE, self="always"), last(BOB, ALICE)), []),
+        ((under(), last(BOB)), [BreakKind.UNAPPROVED]),
+        ((under(), agreed(BOB), last(CAROL)), [BreakKind.UNAPPROVED]),
+        ((agreed(BOB), under(), last(CAROL, BOB)), [BreakKind.UNAPPROVED] * 2),
+        ((under(), agreed(BOB), last("UID:2(robert)", BOB)), [BreakKind.UNAPPROVED]),
+        ((under(), agreed(BOB), last("user:bob", BOB, also=["uid:2"])), [BreakKind.UNAPPROVED]),
+        ((under(), agreed(BOB), last("user:x", BOB, also=["none"])), []),
+        ((under(), agreed(BOB), last("user:x", BOB)), [BreakKind.UNAPPROVED] * 2),
+        ((under(), agreed(BOB), last(ALICE, BOB)), [BreakKind.OWN]),
+        ((under(), agreed(BOB), last(ALICE, BOB, self="always")), [BreakKind.OWN]),
+        ((under(self="always"), agreed(BOB), last(ALICE, BOB, self="always", channel="page")), [BreakKind.OWN]),
+        ((under(approvers=["uid:2"]), agreed(BOB), last(CAROL, BOB)), [BreakKind.UNAPPROVED]),
+        ((under(needed=None), last(BOB)), [BreakKind.UNAPPROVED]),
+        ((("HELD", ALICE, {"terms": "none"}), last(BOB)), [BreakKind.UNAPPROVED]),
+        ((under(), agreed(BOB, digest="e"), last(CAROL, BOB)), [BreakKind.DIGEST]),
+        ((under(), agreed(BOB, channel="token", token="t"), last(CAROL, BOB)), [BreakKind.SPENT]),  # noqa: S106 - a digest
+        ((under(), ("APPROVED", ALICE, {"approver": "user:x", "channel": "server", "approvers": ["user:x"]})), []),
+        ((under(), ("APPROVED", ALICE, {"approver": ALICE, "channel": "server"})), [BreakKind.OWN]),
+    ],
+)
+def test_so_many_different_people_approve_as_the_terms_said_when_it_was_held(
+    story: tuple[tuple[str, str, Mapping[str, object]], ...], found: list[BreakKind]
+) -> None:
+    assert kinds(history(ASKED, *story)) == found
+    assert kinds(history(ASKED, *story), alone=True) == found
+
+
+def test_whoever_handed_it_in_asked_as_well() -> None:
+    asked = ("REQUESTED", "uid:1(alice)@web1", {"digest": "d", "filed_by": "user:build-7"})
+    terms = under(needed=1)
+    assert kinds(history(asked, terms, last("user:bob", also=["none@web1"]))) == []
+    assert kinds(history(asked, terms, last("user:build-7", also=["none@web1"]))) == [BreakKind.OWN]
+    assert kinds(history(asked, terms, last("user:bob"))) == [BreakKind.UNAPPROVED]
+
+
+def test_a_broken_glass_is_told_apart_and_reviewed_by_somebody_else() -> None:
+    broken = last(CAROL, emergency=True, reason="the disk is full", review_by_s=60)
+    reviewed = ("reviewed", BOB, {"reviewer": BOB, "finding": "justified"})
+    assert kinds(history(ASKED, under(), broken, REMOVING)) == []
+    assert kinds(history(ASKED, under(), broken, reviewed)) == []
+    assert broken_glasses(history(ASKED, under(), broken)) == [Glass(3, OP, CAROL, "the disk is full", 60, "")]
+    assert [it.finding for it in broken_glasses(history(ASKED, under(), broken, reviewed))] == ["justified"]
+    assert broken_glasses(history(ASKED, under(), agreed(BOB), last(CAROL, BOB))) == []
+    for who in (CAROL, ALICE, "user:x"):
+        review = ("reviewed", who, {"reviewer": who, "finding": "justified"})
+        assert kinds(history(ASKED, under(), broken, review)) == [BreakKind.OWN]
+    assert kinds(history(ASKED, under(), last(BOB, emergency=True, reason="so"))) == [BreakKind.UNAPPROVED]
+    assert kinds(history(ASKED, under(), last(CAROL, emergency=True))) == [BreakKind.UNAPPROVED]
+    assert kinds(history(ASKED, HELD, broken)) == [BreakKind.UNAPPROVED]
 
 
 def test_arrows_are_those_of_the_lifecycle() -> None:

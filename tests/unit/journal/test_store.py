@@ -17,9 +17,8 @@ from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import operation_id
 from go_cache_safeguard.journal import store
 from go_cache_safeguard.journal.chain import BreakKind, parse_head
-from go_cache_safeguard.journal.record import NO_PREV, parse_record
+from go_cache_safeguard.journal.record import NO_PREV, Entry, parse_record
 from go_cache_safeguard.journal.store import (
-    Entry,
     Journal,
     JournalTampered,
     JournalUnusable,
@@ -154,9 +153,7 @@ def test_one_may_write_while_one_reads(journal: Journal) -> None:
 def test_more_records_than_one_batch_are_all_there(journal: Journal, path: Path) -> None:
     for _ in range(3):
         journal.note("progress", {})
-    with journal._writing():
-        for _ in range(2100):
-            journal._append("progress", {}, None)
+    journal.write_all([Entry("progress", {})] * 2100)
     assert [record.seq for record in journal.records()] == list(range(1, 2104))
     assert journal.verify() == []
     with opened(path, read_only=True) as reader:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from go_cache_safeguard.journal.store import Entry, open_journal
+from go_cache_safeguard.journal.record import Entry
+from go_cache_safeguard.journal.store import open_journal
 from go_cache_safeguard.journal.sweepers import parts, sweep_all, sweep_part
 
 

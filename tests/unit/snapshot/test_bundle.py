@@ -41,6 +41,13 @@ def test_sealed_piece_by_piece_it_opens_likewise(level: int, content: bytes, cut
     assert b"".join(Opener().unseal_pieces(pieces(sealed), len(content))) == content
 
 
+def test_in_two_parts_a_seal_is_the_same_and_noise_is_not_copied() -> None:
+    noise = os.urandom(5000)
+    for content in (SHRINKS, noise, b""):
+        assert b"".join(Sealer(-1).seal_parts(content)) == Sealer(-1).seal(content)
+    assert Sealer(-1).seal_parts(noise)[1] is noise
+
+
 def test_what_shrinks_is_kept_small_and_what_does_not_as_it_is() -> None:
     assert len(Sealer(1).seal(SHRINKS)) < len(SHRINKS) / 10
     noise = os.urandom(5000)
@@ -67,6 +74,64 @@ def test_what_we_did_not_write_is_refused(data: bytes) -> None:
         Opener().unseal(data, len(SHRINKS))
     with pytest.raises(ObjectBad):
         list(Opener().unseal_pieces([data], len(SHRINKS)))
+
+
+@pytest.mark.parametrize("level", [-1, 0, 1])
+@pytest.mark.parametrize(
+    "content", [b"", b"one", SHRINKS, bytes(3 << 20)], ids=["nothing", "three", "shrinks", "zeros"]
+)
+def test_a_content_is_opened_into_memory_that_is_there(level: int, content: bytes) -> None:
+    asked: list[memoryview] = []
+    opened = Opener().unseal(Sealer(level).seal(content), len(content), lambda size: room_in(asked, size))
+    assert bytes(opened) == content
+    assert [len(room) for room in asked] in ([], [len(content)])
+
+
+@pytest.mark.parametrize(
+    "behind", [b"x", zstandard.compress(b""), zstandard.compress(SHRINKS), b"\x50\x2a\x4d\x18\1\0\0\0x"]
+)
+def test_nothing_may_follow_not_even_a_frame_that_holds_nothing(behind: bytes) -> None:
+    for data in (Sealer(1).seal(SHRINKS), Sealer(-1).seal(SHRINKS), b"gcs-zstd1\n" + checked(SHRINKS)):
+        assert bytes(Opener().unseal(data, len(SHRINKS), lambda size: room_in([], size))) == SHRINKS
+        with pytest.raises(ObjectBad):
+            Opener().unseal(data + behind, len(SHRINKS), lambda size: room_in([], size))
+        with pytest.raises(ObjectBad):
+            Opener().unseal(data[:-1], len(SHRINKS), lambda size: room_in([], size))
+
+
+def room_in(rooms: list[memoryview], size: int) -> memoryview:
+    """Memory of so many bytes, with something in it."""
+    rooms.append(memoryview(bytearray(b"?" * size)))
+    return rooms[-1]
+
+
+def checked(content: bytes) -> bytes:
+    """A frame with a checksum."""
+    return zstandard.ZstdCompressor(write_checksum=True).compress(content)
+
+
+@pytest.mark.parametrize("level", [-1, 0, 1])
+@pytest.mark.parametrize(
+    "content", [b"", b"one", SHRINKS, bytes(3 << 20)], ids=["nothing", "three", "shrinks", "zeros"]
+)
+@pytest.mark.parametrize("size", [1000, 1 << 17, 4 << 20])
+def test_a_content_is_opened_through_less_memory_than_it_has(level: int, content: bytes, size: int) -> None:
+    data, memory = Sealer(level).seal(content), memoryview(bytearray(size))
+    assert b"".join(map(bytes, Opener().unseal_through(data, len(content), memory))) == content
+    if data.startswith(b"gcs-zstd1"):
+        for wrong in (data[:-1], data + b"x", data + zstandard.compress(b"")):
+            with pytest.raises(ObjectBad):
+                list(Opener().unseal_through(wrong, len(content), memory))
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+def test_it_is_refused_likewise_where_memory_is_there(data: bytes) -> None:
+    rooms: list[memoryview] = []
+    with pytest.raises(ObjectBad):
+        Opener().unseal(data, len(SHRINKS), lambda size: room_in(rooms, size))
+    with pytest.raises(ObjectBad):
+        list(Opener().unseal_through(data, len(SHRINKS), memoryview(bytearray(1000))))
+    assert all(len(room) <= len(SHRINKS) for room in rooms), "nobody asks for more than is allowed"
 
 
 def test_a_bomb_is_never_large_in_memory() -> None:

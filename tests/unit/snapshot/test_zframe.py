@@ -1,7 +1,7 @@
 """Frames of zstd are measured without unpacking, and those that we would not write are refused."""
 
 import pytest
-from zstandard import ZstdCompressionParameters, ZstdCompressor
+from zstandard import ZstdCompressionParameters, ZstdCompressor, frame_header_size
 
 from archives import compressed
 from go_cache_safeguard.snapshot.pax import ArchiveBad
@@ -11,6 +11,7 @@ from go_cache_safeguard.snapshot.zframe import (
     CHECKSUM,
     HEAD,
     Block,
+    frame_end,
     head_size,
     is_zstd,
     parse_block,
@@ -72,3 +73,14 @@ def test_frames_that_we_would_not_write_are_refused() -> None:
     for why, data in cases.items():
         with pytest.raises(ArchiveBad, match=why):
             head_size(data[:HEAD])
+
+
+@pytest.mark.parametrize("data", [b"", b"a", bytes(10 << 20), TEXT])
+@pytest.mark.parametrize("checksum", [False, True])
+def test_the_end_of_a_frame_is_found_whatever_follows(data: bytes, *, checksum: bool) -> None:
+    frame = ZstdCompressor(write_checksum=checksum).compress(data)
+    head = frame_header_size(frame)
+    for behind in (b"", b"x", frame):
+        assert frame_end(memoryview(frame + behind), head, checksum=checksum) == len(frame)
+    for length in range(head, len(frame), max(1, len(frame) // 50)):
+        assert frame_end(memoryview(frame[:length]), head, checksum=checksum) > length
