@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -141,16 +142,19 @@ class Host:
         with self.session().journal(read_only=True) as journal:
             return [record.step for record in journal.records(op=op)]
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """The command itself."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "go_cache_safeguard", *arguments],
-            env=environ(self.state, self.settings),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *arguments: str, stdin: str = "") -> "subprocess.Popen[str]":
+        """The command itself; what it reads on stdin is short."""
+        with tempfile.TemporaryFile("w+") as given:
+            given.write(stdin)
+            given.seek(0)
+            return subprocess.Popen(
+                [sys.executable, "-m", "go_cache_safeguard", *arguments],
+                env=environ(self.state, self.settings),
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """The same to its end: exit code, and all that it said."""

@@ -23,6 +23,7 @@ class FakeSlack:
 
     Attributes:
         limited: So many requests are answered with 429 first.
+        answer: What it says when it took a message; something that stands in its way may say something else.
         messages: What was posted to the incoming webhook.
         views: What was opened.
         replies: What was put to a response_url.
@@ -30,6 +31,7 @@ class FakeSlack:
     """
 
     limited: int = 0
+    answer: bytes = b"ok"
     messages: list[dict[str, Any]] = field(default_factory=list)
     views: list[dict[str, Any]] = field(default_factory=list)
     replies: list[dict[str, Any]] = field(default_factory=list)
@@ -64,6 +66,17 @@ class FakeSlack:
 
     def wait(self) -> None:
         assert self.arrived.acquire(timeout=30)
+
+
+def shown(value: dict[str, Any]) -> str:
+    """What a person sees, and copies: code as it was sent, quotes elsewhere made curly, and nothing escaped."""
+    text = "\n".join(block["text"]["text"] for block in value["blocks"] if "text" in block)
+    parts = text.split("```")
+    parts[::2] = [part.replace('"', "\u201d") for part in parts[::2]]
+    parts[1::2] = [part.strip("\n") for part in parts[1::2]]
+    for escape, char in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+        parts = [part.replace(escape, char) for part in parts]
+    return "".join(parts)
 
 
 def problems(value: dict[str, Any]) -> list[str]:
@@ -164,7 +177,7 @@ def _taken(fake: FakeSlack, path: str, headers: dict[str, str], body: bytes) -> 
             fake.refused += wrong
             return 400, b"invalid_blocks", {}
         fake.messages.append(value)
-        return 200, b"ok", {}
+        return 200, fake.answer, {}
     if path == "/api/views.open":
         if headers.get("Authorization") != f"Bearer {TOKEN}":
             return 200, b'{"ok":false,"error":"invalid_auth"}', {}

@@ -1,4 +1,4 @@
-"""Signed checkpoints: when they are made, what they cost, how keys change, and the four kinds of witnesses."""
+"""Signed checkpoints: when they are made, what they cost, how keys change, and the kinds of witnesses that are reached without a network."""
 
 import os
 import socket
@@ -15,6 +15,7 @@ from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.flows import witnesses
 from go_cache_safeguard.flows.checkpoint import CheckpointRefused, checkpoint, rotate
 from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.flows.witness_chat import InSlack, witnesses_of
 from go_cache_safeguard.flows.witnesses import InFile, InGit, InSystemLog, Peer, lines_of, seals_in
 from go_cache_safeguard.journal.checkpoint import origin_of
 from go_cache_safeguard.journal.merkle import Frontier, Tree
@@ -475,6 +476,16 @@ def test_lines_of_others_and_rubbish_are_passed_over(tmp_path: Path) -> None:
     assert seals_in(lines, "another") == []
 
 
+def test_a_line_that_was_cut_does_not_swallow_the_next_one(tmp_path: Path) -> None:
+    session = watched(tmp_path, "file")
+    write_operation(session, 1)
+    lines = tmp_path / "kept.lines"
+    lines.write_bytes(lines.read_bytes()[:-40])  # the disk was full
+    write_operation(session, 2)
+    assert audited(session).agree == ((f"file:{lines}", 13),)
+    assert audited(session).code is ExitCode.DONE
+
+
 def test_a_file_that_is_a_link_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "victim").write_bytes(b"mine\n")
     (tmp_path / "kept.lines").symlink_to(tmp_path / "victim")
@@ -510,12 +521,13 @@ def test_root_writes_to_a_witness_as_its_owner(tmp_path: Path) -> None:
     assert owners == {NOBODY}
 
 
-def test_a_witness_is_named_in_one_of_five_ways(tmp_path: Path) -> None:
-    session = session_at(tmp_path, audit__witnesses="  file:/a git:/b\tsafeguard:/c syslog syslog:/d ")
+def test_a_witness_is_named_in_one_of_six_ways(tmp_path: Path) -> None:
+    session = session_at(tmp_path, audit__witnesses="  file:/a git:/b\tsafeguard:/c syslog syslog:/d slack ")
     assert session.config.origin("audit.witnesses").layer is Place.ARGUMENT
-    made = witnesses.witnesses(session.config.text("audit.witnesses"))
-    assert made == [InFile(Path("/a")), InGit(Path("/b")), Peer(Path("/c")), InSystemLog(None), InSystemLog(Path("/d"))]
-    assert [one.name for one in made] == ["file:/a", "git:/b", "safeguard:/c", "syslog", "syslog:/d"]
-    for wrong in ("file", "file:a", "http://x", "sys", "file:/a,git:/b x"):
+    made = witnesses_of(session.config)
+    plain = [InFile(Path("/a")), InGit(Path("/b")), Peer(Path("/c")), InSystemLog(None), InSystemLog(Path("/d"))]
+    assert made == [*plain, InSlack(session.config)]
+    assert [one.name for one in made] == ["file:/a", "git:/b", "safeguard:/c", "syslog", "syslog:/d", "slack"]
+    for wrong in ("file", "file:a", "http://x", "sys", "file:/a,git:/b x", "slack:/a", "slack:", "slacks"):
         with pytest.raises(Failure):
             session_at(tmp_path, audit__witnesses=wrong)

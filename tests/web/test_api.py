@@ -1,7 +1,9 @@
 """The API: what it takes and gives, what a failure looks like, and that nothing of it tells a secret."""
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import httpx
 import jsonschema
 import pytest
 
-from apisites import DIGEST, OTHER_HOST, OTHERS, ApiSite, Calls, api_site, filing, inside
+from apisites import DIGEST, EVERY_SCOPE, OTHER_HOST, OTHERS, ApiSite, Calls, api_site, filing, inside
 from go_cache_safeguard.approval.token import parse_token
 from go_cache_safeguard.approval.voter import Channel, Role, Voter
 from go_cache_safeguard.core.canonical import canonical
@@ -20,7 +22,6 @@ from go_cache_safeguard.web.schema import EVIDENCE_BYTES, PROBLEM
 
 ROOT = "/api/v1"
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "id", "hint", "not_done"}
-MINTER = Voter("user:bob", frozenset({Role.APPROVER}), Channel.TERMINAL, ("none@*", "none"))
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,13 @@ def problem(answer: httpx.Response, status: int, failure: str = "") -> dict[str,
     assert value["not_done"]
     assert "Traceback" not in answer.text
     return value
+
+
+def minted(site: ApiSite, calls: Calls, op: str, name: str = "bob", **body: int) -> dict[str, Any]:
+    """A token with which an operation can be approved in the name of somebody."""
+    answer = calls("POST", f"{ROOT}/operations/{op}/token", body, token=site.token(name))
+    assert answer.headers["cache-control"] == "no-store"
+    return good(answer, 201)
 
 
 def good(answer: httpx.Response, status: int = 200) -> dict[str, Any]:
@@ -128,13 +136,65 @@ def test_who_files_may_not_approve_even_if_let_in_for_both(site: ApiSite, calls:
 
 
 def test_a_token_of_an_approver_is_redeemed_once(site: ApiSite, calls: Calls) -> None:
-    op = site.held().id
-    minted = site.desks[""].mint(op, MINTER, 600)
+    op, began = site.held().id, int(time.time())
+    told = minted(site, calls, op, expires_s=600)
+    token, ends = told["token"], datetime.fromisoformat(told["expires_at"])
+    assert (told["schema"], told["op"]) == ("go-cache-safeguard/approval-token/1", op)
+    assert began + 600 <= ends.astimezone(UTC).timestamp() <= time.time() + 601
     host, path = site.token("build-7"), f"{ROOT}/operations/{op}/redeem"
     problem(calls("POST", path, {"token": "gcs1_nonsense"}, token=host), 422)
-    problem(calls("POST", path, {"token": minted.text[:-4] + "AAAA"}, token=host), 403)
-    assert good(calls("POST", path, {"token": minted.text}, token=host))["state"] == "APPROVED"
-    problem(calls("POST", path, {"token": minted.text}, token=host), 409)
+    problem(calls("POST", path, {"token": token[:-4] + "AAAA"}, token=host), 403)
+    ballot = good(calls("POST", path, {"token": token}, token=host))
+    assert (ballot["state"], ballot["approvers"]) == ("APPROVED", ["user:bob"])
+    problem(calls("POST", path, {"token": token}, token=host), 409)
+    problem(calls("POST", f"{ROOT}/operations/{op}/token", {}, token=site.token("bob")), 409)
+
+
+def test_a_token_is_for_one_operation_its_plan_and_some_time(site: ApiSite, calls: Calls) -> None:
+    op, other = site.held().id, site.held(digest="1" * 64).id
+    told, host = minted(site, calls, op), site.token("build-7")
+    refused = problem(calls("POST", f"{ROOT}/operations/{other}/redeem", {"token": told["token"]}, token=host), 403)
+    assert "was not given out for it" in refused["detail"]
+    with site.sessions[""].journal(read_only=True) as journal:
+        record = list(journal.records(op=op))[-1]
+    assert (record.step, record.data["digest"], record.data["approver"]) == ("token-minted", DIGEST, "user:bob")
+    for wrong in ({"expires_s": 59}, {"expires_s": 86_401}, {"expires_s": "600"}, {"digest": DIGEST}):
+        problem(calls("POST", f"{ROOT}/operations/{op}/token", wrong, token=site.token("bob")), 422)
+
+
+def test_who_asked_or_only_asks_mints_no_token(site: ApiSite, calls: Calls) -> None:
+    site.person("walt", Role.REQUESTER, Role.APPROVER, links=("uid:4000",))
+    op = site.held().id
+    path = f"{ROOT}/operations/{op}/token"
+    problem(calls("POST", path, {}, token=site.token("build-7")), 403, "not-allowed")
+    problem(calls("POST", path, {}, token=site.token("bob", EVERY_SCOPE - {"approve"})), 403, "not-allowed")
+    own = problem(calls("POST", path, {}, token=site.token("walt")), 403, "not-approved")
+    assert "asked for it" in own["detail"]
+    assert [one.step for one in site.desks[""].records(op)] == ["REQUESTED", "CHECKED", "HELD"]
+
+
+@pytest.mark.parametrize("change", [{"active": False}, {"roles": frozenset({Role.AUDITOR})}])
+def test_a_token_of_who_may_not_approve_any_more_counts_no_more(
+    site: ApiSite, calls: Calls, change: dict[str, Any]
+) -> None:
+    name = f"left-{next(iter(change))}"
+    site.person(name, Role.APPROVER, links=("none@*", "none"))
+    op = site.held().id
+    body = {"token": minted(site, calls, op, name)["token"]}
+    site.people.change("", name, **change)
+    path, host = f"{ROOT}/operations/{op}/redeem", site.token("build-7")
+    assert f"user:{name}" in problem(calls("POST", path, body, token=host), 403, "not-approved")["detail"]
+    site.people.change("", name, active=True, roles=frozenset({Role.APPROVER}))
+    assert good(calls("POST", path, body, token=host))["state"] == "APPROVED"
+
+
+def test_a_token_minted_at_a_terminal_counts_no_more_when_its_person_is_not_let_in(site: ApiSite, calls: Calls) -> None:
+    site.person("liz", Role.APPROVER, links=("uid:5000",))
+    op = site.held().id
+    token = site.desks[""].mint(op, Voter("uid:5000(liz)", frozenset({Role.APPROVER}), Channel.TERMINAL), 600)
+    site.people.change("", "liz", active=False)
+    path, host = f"{ROOT}/operations/{op}/redeem", site.token("build-7")
+    assert "uid:5000(liz)" in problem(calls("POST", path, {"token": token.text}, token=host), 403)["detail"]
 
 
 def test_what_waited_too_long_is_gone(site: ApiSite, calls: Calls) -> None:
@@ -319,23 +379,23 @@ def test_no_secret_comes_back_or_is_written_down(site: ApiSite, calls: Calls) ->
     canary = "canary0token0of0a0host0that0must0never0be0seen"
     host = site.token("build-8", canary=canary)
     op = site.held().id
-    minted = site.desks[""].mint(op, MINTER, 600)
-    assert parse_token(minted.text)
+    token = parse_token(minted(site, calls, op)["token"])
+    assert token
     answers = [
         calls("GET", f"{ROOT}/operations?after={canary}", token=host),
-        calls("POST", f"{ROOT}/operations/{op}/redeem", {"token": minted.text, "x": 1}, token=host),
-        calls("POST", f"{ROOT}/operations/{op}/redeem", {"token": [minted.text]}, token=host),
-        calls("POST", f"{ROOT}/operations/{op}/redeem", {"token": minted.text + "=="}, token=host),
-        calls("POST", f"{ROOT}/operations/{op}/redeem", {"token": minted.text}, token=host),
+        calls("POST", f"{ROOT}/operations/{op}/redeem", {"token": token.text, "x": 1}, token=host),
+        calls("POST", f"{ROOT}/operations/{op}/redeem", {"token": [token.text]}, token=host),
+        calls("POST", f"{ROOT}/operations/{op}/redeem", {"token": token.text + "=="}, token=host),
+        calls("POST", f"{ROOT}/operations/{op}/redeem", {"token": token.text}, token=host),
         calls("GET", f"{ROOT}/operations/{op}/records", token=host),
         calls("GET", f"{ROOT}/operations/{op}", token=host),
         calls("GET", f"{ROOT}/journal", token=site.token("eve")),
     ]
     for answer in answers:
         assert canary not in answer.text
-        assert minted.text not in answer.text
-        assert minted.stored not in answer.text
+        assert token.text not in answer.text
+        assert token.stored not in answer.text
     for file in [one for one in site.folder.rglob("*") if one.is_file()]:
         data = file.read_bytes()
         assert canary.encode() not in data, file
-        assert minted.text.encode() not in data, file
+        assert token.text.encode() not in data, file

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import pytest
 
 from flakyproxy import Fault
 from fleets import Fleet, Host, fleet
+from go_cache_safeguard.approval.ballot import Ballot
 from go_cache_safeguard.approval.voter import Channel, Role, Voter
 from go_cache_safeguard.core.errors import IllegalTransition
 from go_cache_safeguard.core.lifecycle import State
+from go_cache_safeguard.flows.approve import approve_by_digest, token_in
 from go_cache_safeguard.flows.audit import audit
 from go_cache_safeguard.flows.clean import Refused
 from go_cache_safeguard.flows.desk import NotApproved, desk_of
-from go_cache_safeguard.flows.fleet import tell_of_decision
+from go_cache_safeguard.flows.fleet import Trouble, redeem_there, server_of, tell_of_decision
 from postgres import Database
 
 
@@ -190,6 +193,149 @@ def test_nobody_approves_on_the_host_itself(site: Fleet, tmp_path: Path) -> None
     me = Voter(host.session().actor, frozenset({Role.APPROVER}), Channel.TERMINAL)
     with pytest.raises(NotApproved, match="people decide"):
         desk_of(host.session()).approve(op, me, str(host.operation(op).data["digest"]))
+    assert host.operation(op).state is State.HELD
+
+
+def minted(site: Fleet, host: Host, op: str) -> Path:
+    """A token of somebody who approves at the server, in a file on the host."""
+    file = host.folder / f"{op}.token"
+    file.touch(mode=0o600)
+    file.write_text(site.call("POST", f"/operations/{op}/token", {"expires_s": 600})["token"] + "\n")
+    return file
+
+
+def test_nobody_mints_a_token_on_the_host_itself(site: Fleet, tmp_path: Path) -> None:
+    host = site.host(tmp_path, "build-7")
+    op, file = host.hold(), tmp_path / "token"
+    code, said = host.run("ops", "token", op, "--output", str(file))
+    assert (code, "no token was minted" in said) == (12, True), said
+    assert f"people decide about {op} at {site.flaky.endpoint}" in said
+    assert f"POST /api/v1/operations/{op}/token" in " ".join(said.split())
+    assert not file.exists()
+    assert "token-minted" not in host.steps(op)
+
+
+def redeemed(host: Host, op: str, file: Path) -> Ballot:
+    """What `ops approve OP --token-file FILE` does, without the command."""
+    link = server_of(host.session())
+    assert link is not None
+    with host.session().journal() as journal:
+        return redeem_there(link, journal, op, token_in(file, op))
+
+
+def test_a_token_on_a_host_is_brought_to_the_server_and_counts_there_once(site: Fleet, tmp_path: Path) -> None:
+    host = site.host(tmp_path, "build-7")
+    op = host.hold()
+    file = minted(site, host, op)
+    child = host.start("ops", "approve", op, "--token-file", "-", stdin=file.read_text())
+    seen = Path(f"/proc/{child.pid}/cmdline").read_text() + Path(f"/proc/{child.pid}/environ").read_text()
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 0, err
+    assert f"{op} is APPROVED at {site.flaky.endpoint}" in out
+    assert f"clean {op}" in out
+    assert site.standing(op) == ("APPROVED", None)
+    assert host.operation(op).state is State.HELD
+    code, said = host.run("ops", "approve", op, "--token-file", str(file))
+    assert (code, f"{op} is APPROVED" in said) == (12, True), said
+    assert host.run("clean", op, "--proof", "none")[0] == 0
+    assert site.standing(op) == ("PASSED", "DONE")
+    code, over = host.run("ops", "approve", op, "--token-file", str(file))
+    assert (code, f"{op} is DONE" in over) == (12, True), over
+    assert site.flaky.count("POST", f"{op}/redeem") == 2, "what is over here is not asked there"
+    text = file.read_text().strip()
+    assert text not in seen + out + err + said + over + str(site.flaky.seen)
+    for folder in (tmp_path, site.served.state.parent):
+        assert not [
+            one for one in folder.rglob("*") if one.is_file() and one != file and text.encode() in one.read_bytes()
+        ]
+
+
+def test_a_token_goes_with_the_command_that_carries_out(site: Fleet, tmp_path: Path) -> None:
+    host = site.host(tmp_path, "build-7")
+    op = host.hold()
+    code, said = host.run("clean", op, "--proof", "none", "--token-file", str(minted(site, host, op)))
+    assert code == 0, said
+    assert site.standing(op) == ("PASSED", "DONE")
+
+
+def test_a_token_of_another_operation_is_refused_and_typed_digits_are_none(site: Fleet, tmp_path: Path) -> None:
+    host = site.host(tmp_path, "build-7")
+    op, other = host.hold(), host.hold()
+    file = minted(site, host, other)
+    code, said = host.run("ops", "approve", op, "--token-file", str(file))
+    assert (code, "was not given out for it" in said) == (12, True), said
+    assert f"{op} stays as it is" in said
+    with host.session().journal() as journal, pytest.raises(NotApproved, match="people decide"):
+        approve_by_digest(host.session(), journal, op, str(host.operation(op).data["digest"]))
+    assert (site.standing(op)[0], host.operation(op).state) == ("HELD", State.HELD)
+    with host.start("ops", "approve", other, "--token-file", str(file), "--json") as child:
+        told = json.loads(child.communicate(timeout=60)[0])
+    assert (child.returncode, told["op"], told["state"]) == (0, other, "HELD")
+    assert told["server"] == {"name": site.flaky.endpoint, "state": "APPROVED"}
+    assert told["ballot"]["approvers"] == ["user:bob"]
+
+
+@pytest.mark.parametrize("fault", [Fault.DROPPED, Fault.ERROR])
+def test_a_token_that_did_not_arrive_leaves_it_held_and_still_counts(site: Fleet, tmp_path: Path, fault: Fault) -> None:
+    host = site.host(tmp_path, "build-7")
+    op = host.hold()
+    file = minted(site, host, op)
+    faulty(site, fault, "POST", "/redeem")
+    with pytest.raises(Trouble) as away:
+        redeemed(host, op, file)
+    frames = away.tb.tb_next
+    told = "".join(traceback.TracebackException(Trouble, away.value, frames, capture_locals=True).format())
+    assert "redeem_there" in told
+    assert file.read_text().strip() not in told
+    assert (away.value.exit_code, host.operation(op).state) == (11, State.HELD)
+    assert site.standing(op)[0] == "HELD"
+    Path(host.settings["approval.server_token_file"]).write_text("gcs_nobody\n")
+    with pytest.raises(Trouble, match="log in first"):
+        redeemed(host, op, file)
+    Path(host.settings["approval.server_token_file"]).write_text(site.tokens["build-7"])
+    assert redeemed(host, op, file).state is State.APPROVED
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.CUT])
+def test_a_token_of_which_the_reply_is_lost_is_looked_up(site: Fleet, tmp_path: Path, fault: Fault) -> None:
+    host = site.host(tmp_path, "build-7")
+    op = host.hold()
+    file = minted(site, host, op)
+    faulty(site, fault, "POST", "/redeem")
+    ballot = redeemed(host, op, file)
+    assert (ballot.state, ballot.approvers, ballot.left) == (State.APPROVED, ("user:bob",), 0)
+    assert site.flaky.count("POST", f"{op}/redeem") == 1
+    with pytest.raises(NotApproved, match="APPROVED"):
+        redeemed(host, op, file)
+
+
+def test_a_token_is_one_vote_where_it_takes_two_and_of_a_lost_reply_nobody_says_that_it_counted(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    with fleet(tmp_path / "server", {"approval.needed": "2"}) as site:
+        host = site.host(tmp_path / "host", "build-7")
+        op, unheard = host.hold(), host.hold()
+        code, said = host.run("ops", "approve", op, "--token-file", str(minted(site, host, op)))
+        assert (code, f"{op} is HELD at {site.flaky.endpoint}; 1 of 2 have approved it" in said) == (0, True), said
+        file = minted(site, host, unheard)
+        faulty(site, Fault.LOST, "POST", "/redeem")
+        with pytest.raises(Trouble, match="did not answer as it should"):
+            redeemed(host, unheard, file)
+        code, said = host.run("ops", "approve", unheard, "--token-file", str(file))
+        assert (code, "the token was used before" in said) == (12, True), said
+        for one in (op, unheard):
+            assert (site.standing(one)[0], host.operation(one).state) == ("HELD", State.HELD)
+
+
+def test_an_operation_that_the_server_does_not_know_stays_held_whatever_token_comes(
+    site: Fleet, tmp_path: Path
+) -> None:
+    host = site.host(tmp_path, "build-7")
+    known = host.hold()
+    file = minted(site, host, known)
+    faulty(site, Fault.DROPPED, "POST", "/operations")
+    op = host.hold()
+    with pytest.raises(Trouble, match="does not help"):
+        redeemed(host, op, file)
     assert host.operation(op).state is State.HELD
 
 

@@ -145,7 +145,7 @@ def test_the_matrix_lets_nobody_change_anything_who_only_looks() -> None:
     for (method, path), action in ACTIONS.items():
         assert MATRIX[action].changes == (method == "POST"), path
     deciding = {action for action, rule in MATRIX.items() if rule.scope is Scope.APPROVE}
-    assert deciding == {"approve", "reject", "break-glass", "review"}
+    assert deciding == {"approve", "mint", "reject", "break-glass", "review"}
     assert all(Role.REQUESTER not in MATRIX[action].roles for action in deciding)
 
 

@@ -10,7 +10,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from deskpages import ALICE, Eyes, House, chromium, keys, plan_of
 from go_cache_safeguard.core.lifecycle import State
-from go_cache_safeguard.core.plan import Item
+from go_cache_safeguard.core.plan import Item, Plan
+from go_cache_safeguard.flows.clean import ask
+from go_cache_safeguard.gocache.archive import Archive
+from go_cache_safeguard.gocache.classify import Kind
+from go_cache_safeguard.gocache.inventory import Inventory, Output, Shape
 from go_cache_safeguard.web.view import STATIC
 from webserver import PASSWORD, add_person, free_port, serving
 
@@ -268,6 +272,25 @@ def test_names_and_reasons_of_others_are_shown_and_never_run(eyes: Eyes, house: 
     page.goto(f"/op/{op}")
     expect(page.locator(".target").first).to_contain_text(r"\u202e")
     expect(page.get_by_text("<img src=x onerror=alert(1)>").first).to_be_visible()
+
+
+def test_a_page_shows_which_packages_would_go_and_how_much_of_it_nobody_has_looked_at(eyes: Eyes, house: House) -> None:
+    items = (Item(f"aa/{'aa' * 32}-d", 3000, 3, "all"), Item(f"bb/{'bb' * 32}-d", 1000, 3, "all"))
+    plan = Plan("go-build-cache", "/a/cache", "1:2", ("--all",), ALICE, "2026-01-02T03:04:05Z", 9000, items)
+    about = Archive(f"net/{EVIL}", "linux", "amd64", "go1.27.3", (), "a" * 20, "c" * 20)
+    output = Output(b"\xaa" * 32, 3000, 4096, 3, 0o644, False, Kind.ARCHIVE, about, Shape.FILE, 4, 5)  # noqa: FBT003 - a row
+    seen = Inventory("/a/cache", "1:2", {}, {output.output: output})
+    session = house.served.session()
+    with session.journal() as journal:
+        op = ask(session, journal, plan, list, person="a person", seen=seen).op
+    page = eyes.window("bob")
+    page.goto(f"/op/{op}")
+    evil = page.get_by_role("row").filter(has_text="net/<script>")
+    expect(evil).to_contain_text(r"\u202e")
+    expect(evil).to_contain_text("2.9 KiB")
+    for row in ("UNKNOWN 1 1000 B", "archive 1 2.9 KiB", "go1.27.3 1 2.9 KiB"):
+        expect(page.get_by_role("row", name=row).first).to_be_visible()
+    assert page.title() != "owned"
 
 
 def test_nothing_is_wider_than_a_small_screen(eyes: Eyes, house: House) -> None:

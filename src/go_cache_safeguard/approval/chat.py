@@ -1,7 +1,7 @@
-"""What Slack is told of operations, and which of its clicks count.
+"""What Slack is told of operations and checkpoints, and which of its clicks count.
 
 Knows:     the blocks of a message, how Slack signs what it sends, and what a click or a typed answer says.
-Called by: `flows.chat` sends messages, `web.slack` takes clicks.
+Called by: `flows.chat` and `flows.witness_chat` send messages, `web.slack` takes clicks.
 Never:     decides: who may approve what is the desk's to say; puts values, tokens or whole digests where clicks come from; believes
            what a click says of its user before its signature was judged.
 Source:    Slack, "Verifying requests from Slack" (v0, HMAC-SHA256 over version, timestamp and body, five minutes), "Reference: blocks"
@@ -110,6 +110,18 @@ def message(told: Sequence[Told], *, buttons: Buttons, inbox: str = "") -> bytes
         head, blocks = _headline_of(told), _listed(told, inbox)
     header: Value = {"type": "header", "text": {"type": "plain_text", "text": head[:_HEADER]}}
     return canonical({"text": _plain(head), "blocks": [header, *blocks]})
+
+
+def verbatim(head: str, lines: str) -> bytes:
+    """A message with lines that come out as they went in when somebody copies them: no markup, no links, no other quotes.
+
+    Args:
+        head: One clause for a person.
+        lines: Without backticks; Slack refuses more than 3000 characters.
+    """
+    shown = _plain(lines.strip("\n"))
+    block: Value = {"type": "section", "text": {"type": "mrkdwn", "verbatim": True, "text": f"```\n{shown}\n```"}}
+    return canonical({"text": _plain(head), "blocks": [_section(_plain(head)), block]})
 
 
 def question(click: Click, operation: Operation) -> bytes:

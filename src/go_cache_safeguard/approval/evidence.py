@@ -20,6 +20,8 @@ from go_cache_safeguard.journal.record import Record
 
 SCHEMA = "go-cache-safeguard/evidence-pack/1"
 UNKNOWN = "UNKNOWN"
+CONTENTS = "contents"
+"""Where the record HELD keeps tables of what would go that its plan does not tell, each as `counted` makes it."""
 PRIOR = 10
 """How many earlier operations on the same target a pack tells of."""
 
@@ -92,7 +94,7 @@ def evidence_pack(
         records: All of its records, in order. What follows the first decision of policy does not count.
         plan: What would go; or why it cannot be read, as one clause.
         prior: The records of other operations on the same target, in any order.
-        sortings: In which ways the items are counted.
+        sortings: In which ways the items are counted, where the records do not hold such a table already.
 
     Raises:
         ValueError: The records are not those of an operation from its beginning.
@@ -115,7 +117,7 @@ def evidence_pack(
         "state": str(operation.state),
         "asked": {name: _cut(data[name]) for name in ("command", "client", "user", "db") if name in data},
         "plan": _plan_part(data, plan),
-        "counts": [] if isinstance(plan, str) else [_counts(plan.items, sorting) for sorting in sortings],
+        "counts": _counts(data, plan, sortings),
         "verdicts": verdicts,
         "reasons": _lines(data.get("reasons", ())),
         "blast_radius": _blast_radius(data, verdicts),
@@ -227,20 +229,36 @@ def _plan_part(data: Mapping[str, Any], plan: Plan | str) -> dict[str, Value]:
     }
 
 
-def _counts(items: Sequence[Item], sorting: Sorting) -> dict[str, Value]:
-    """The largest groups, by bytes and then by items, and all others as one sum."""
+def counted(items: Iterable[Item], sorting: Sorting, *, most: int = _GROUPS) -> dict[str, Value]:
+    """A table: the largest groups, by bytes and then by items, and all others as one sum; what is unknown is named always.
+
+    Args:
+        items: Of a plan.
+        sorting: By what.
+        most: So many groups are named.
+    """
     sums: dict[str, tuple[int, int]] = {}
     for item in items:
         name = _cut(sorting.of(item))
         count, size = sums.get(name, (0, 0))
         sums[name] = count + 1, size + item.size
     ordered = sorted(sums.items(), key=lambda group: (-group[1][1], -group[1][0], group[0]))
-    rest = [amount for _, amount in ordered[_GROUPS:]]
+    named = [group for at, group in enumerate(ordered) if at < most or group[0] == UNKNOWN]
+    rest = [amount for name, amount in ordered[most:] if name != UNKNOWN]
     return {
         "by": sorting.by,
-        "groups": [{"name": name, "items": count, "bytes": size} for name, (count, size) in ordered[:_GROUPS]],
+        "groups": [{"name": name, "items": count, "bytes": size} for name, (count, size) in named],
         "others": {"groups": len(rest), "items": sum(one[0] for one in rest), "bytes": sum(one[1] for one in rest)},
     }
+
+
+def _counts(data: Mapping[str, Any], plan: Plan | str, sortings: Sequence[Sorting]) -> list[Any]:
+    """The tables that were noted when the operation was held, and those that the plan itself tells."""
+    tables = data.get(CONTENTS)
+    noted = {table["by"]: table for table in tables} if _fits(tables, [_COUNTED]) and tables else {}
+    if isinstance(plan, str):
+        return list(noted.values())
+    return [noted.get(sorting.by) or counted(plan.items, sorting) for sorting in sortings]
 
 
 def _part(standing: Standing, text: object, lines: Sequence[object] = ()) -> dict[str, Value]:

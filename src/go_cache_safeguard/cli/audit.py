@@ -67,7 +67,9 @@ def verify(
     ] = None,
     seen: Annotated[
         list[Path] | None,
-        typer.Option("--seen", metavar="FILE", help="A file with checkpoints that somebody kept: lines of a log."),
+        typer.Option(
+            "--seen", metavar="FILE", help="A file with checkpoints that somebody kept: lines of a log or of a chat."
+        ),
     ] = None,
     json: options.Json = False,
     settings: options.Settings = None,

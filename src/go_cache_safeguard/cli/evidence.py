@@ -61,18 +61,25 @@ def _show(screen: "Screen", pack: "Pack") -> None:
             screen.line(f"  {'':<17} {line}")
     for counted in value["counts"]:
         screen.heading(f"by {counted['by']}")
-        screen.table((counted["by"], "items", "size"), _rows(counted), right=(1, 2))
+        screen.table((counted["by"], "items", "size", "share"), _rows(counted, value["plan"]["bytes"]), right=(1, 2, 3))
     if value["history"]:
         screen.heading("before, on the same target")
         rows = [(one["op"], one["state"], one["requester"], one["at"]) for one in value["history"]]
         screen.table(("operation", "state", "requester", "since"), rows)
 
 
-def _rows(counted: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _rows(counted: dict[str, Any], whole: int | None) -> list[tuple[str, str, str, str]]:
     from go_cache_safeguard.core.size import format_size
 
-    rows = [(one["name"], f"{one['items']:,}", format_size(one["bytes"])) for one in counted["groups"]]
-    others = counted["others"]
+    groups, others = [(one["name"], one) for one in counted["groups"]], counted["others"]
     if others["groups"]:
-        rows.append((f"{others['groups']:,} others", f"{others['items']:,}", format_size(others["bytes"])))
-    return rows
+        groups.append((f"{others['groups']:,} others", others))
+    return [
+        (_plain(name), f"{one['items']:,}", format_size(one["bytes"]), f"{one['bytes'] / whole:.1%}" if whole else "")
+        for name, one in groups
+    ]
+
+
+def _plain(name: str) -> str:
+    """A name of somebody else, which cannot steer a terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in name)

@@ -212,7 +212,10 @@ def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspe
         return
     # The integrity check would only say again why we are here.
     manner = Manner(wait_s=session.default_wait_s, prover=None)
-    tell_receipt(screen, clean(session, plan, lambda: run_checks(session, path, ("permissions",)), manner, None))
+    done = clean(
+        session, plan, lambda: run_checks(session, path, ("permissions",)), manner, None, seen=inspection.inventory
+    )
+    tell_receipt(screen, done)
 
 
 def _fsck_value(path: Path, inspection: "Inspection") -> dict[str, object]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from go_cache_safeguard.approval.ballot import Ballot
+    from go_cache_safeguard.core.lifecycle import State
     from go_cache_safeguard.core.operation import Operation
     from go_cache_safeguard.flows.session import Session
     from go_cache_safeguard.journal.store import Journal
@@ -127,14 +128,19 @@ def approve(
     state_dir: options.StateDir = None,
 ) -> None:
     """Approve a held operation by typing the digest of its plan; `clean OP` then executes it."""
-    from go_cache_safeguard.flows.approve import approve_by_digest, approve_by_token
+    from go_cache_safeguard.flows.approve import approve_by_digest, approve_by_token, token_in
+    from go_cache_safeguard.flows.fleet import redeem_there, server_of
 
     session = options.session(state_dir=state_dir, json=json)
     with session.journal() as journal:
-        if token_file is not None:
+        if token_file is None:
+            approved = approve_by_digest(session, journal, op, _typed(journal.operation(op)))
+        elif (link := server_of(session)) is None:
             approved = approve_by_token(session, journal, op, token_file)
         else:
-            approved = approve_by_digest(session, journal, op, _typed(journal.operation(op)))
+            ballot = redeem_there(link, journal, op, token_in(token_file, op))
+            _tell_there(session, journal.operation(op), ballot, link.target.name, json=json)
+            return
     _tell(session, approved, json=json)
 
 
@@ -241,7 +247,6 @@ def _typed(operation: "Operation") -> str:
 def _tell(session: "Session", operation: "Operation", *, json: bool) -> None:
     """What became of an operation that somebody has just decided about."""
     from go_cache_safeguard.cli.screen import Screen
-    from go_cache_safeguard.core.lifecycle import State
     from go_cache_safeguard.flows.desk import desk_of
     from go_cache_safeguard.flows.hooks import tell_decision
 
@@ -251,12 +256,28 @@ def _tell(session: "Session", operation: "Operation", *, json: bool) -> None:
     if json:
         screen.document("op", 1, as_value(operation, ballot))
         return
-    parts = [f"{operation.id} is {operation.state}"]
-    if operation.state is State.APPROVED:
-        parts.append(f"{_executor(operation)} executes it")
-    elif operation.state is State.HELD:
-        parts.append(f"{ballot.votes} have approved it")
-    screen.line("; ".join(parts))
+    screen.line(f"{operation.id} is {operation.state}{_further(operation, operation.state, ballot)}")
+
+
+def _tell_there(session: "Session", operation: "Operation", ballot: "Ballot", server: str, *, json: bool) -> None:
+    """What became of it at the server of the fleet; who wants to know of it is told there."""
+    from go_cache_safeguard.cli.screen import Screen
+
+    screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    if json:
+        there = {"name": server, "state": str(ballot.state)}
+        screen.document("op", 1, {**as_value(operation, ballot), "server": there})
+        return
+    screen.line(f"{operation.id} is {ballot.state} at {server}{_further(operation, ballot.state, ballot)}")
+
+
+def _further(operation: "Operation", state: "State", ballot: "Ballot") -> str:
+    """What it takes now; empty if nothing."""
+    from go_cache_safeguard.core.lifecycle import State
+
+    if state is State.APPROVED:
+        return f"; {_executor(operation)} executes it"
+    return f"; {ballot.votes} have approved it" if state is State.HELD else ""
 
 
 def ask_digest(digest: str, size: int, op: str) -> str:

@@ -132,16 +132,22 @@ def at_terminal(session: "Session", *, json: bool) -> bool:
 
 
 def approve_first(session: "Session", op: str, token_file: Path | None) -> None:
-    """Approve an operation with `--token-file`, if it was given.
+    """Approve an operation with `--token-file`, if it was given; where a server decides, there.
 
     Raises:
         NotApproved: The token does not count.
+        Trouble: The server does not help.
     """
-    from go_cache_safeguard.flows.approve import approve_by_token
+    from go_cache_safeguard.flows.approve import approve_by_token, token_in
+    from go_cache_safeguard.flows.fleet import redeem_there, server_of
 
-    if token_file is not None:
-        with session.journal() as journal:
+    if token_file is None:
+        return
+    with session.journal() as journal:
+        if (link := server_of(session)) is None:
             approve_by_token(session, journal, op, token_file)
+        else:
+            redeem_there(link, journal, op, token_in(token_file, op))
 
 
 def somebody_to_ask(session: "Session", *, confirm: bool, terminal: bool) -> None:

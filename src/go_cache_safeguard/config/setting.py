@@ -23,7 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOOLCHAIN = re.compile(r"(local|auto|path|go1[0-9A-Za-z.-]*)(\+(auto|path))?", re.ASCII)
 _WORDS = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")
 _DIGITS = re.compile(r"\d{1,9}", re.ASCII)
-_WITNESSES = re.compile(r"\s*(((file|git|safeguard|syslog):/[!-~]+|syslog)(\s+|$))*", re.ASCII)
+_WITNESSES = re.compile(r"\s*(((file|git|safeguard|syslog):/[!-~]+|syslog|slack)(\s+|$))*", re.ASCII)
 _HOOK = re.compile(r"(cli-interactive|https?://[!-~]{1,2000})?", re.ASCII)
 _LINK = re.compile(r"(https?://[!-~]{1,2000})?", re.ASCII)
 _SERVER = re.compile(r"(rediss?|unix)://[!-~]+", re.ASCII)
@@ -52,7 +52,7 @@ class Kind(Enum):
     WORDS = "words with white space between them, or nothing"
     WITNESSES = (
         "file:/path, git:/path/of/a/repository, safeguard:/path/of/a/state/directory, syslog or syslog:/path/where/its/lines/are,"
-        " with white space between them, or nothing"
+        " slack (the channel of approval.slack_file), with white space between them, or nothing"
     )
 
 

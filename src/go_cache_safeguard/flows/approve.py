@@ -1,7 +1,7 @@
 """People's answers at the terminal: who they are, and the files that tokens come from and go to.
 
 Knows:     that a token comes from a file of its owner, from stdin or from a prompt that does not show it, and goes into a new file.
-Called by: the command line's `ops`, and `clean --confirm`.
+Called by: the command line's `ops` and `--token-file`, `clean --confirm`, and `flows.fleet` for what is over.
 Never:     takes a token from the command line; judges: `flows.desk` does; executes anything.
 """
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from go_cache_safeguard.approval.token import parse_token
+from go_cache_safeguard.approval.token import Token, parse_token
 from go_cache_safeguard.core.errors import IllegalTransition
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation, is_over
@@ -64,6 +64,20 @@ def approve_by_token(session: Session, journal: "Records", op: str, token_file: 
     Raises:
         NotApproved: It does not count, and why; a token counts once.
     """
+    _desk(session, journal).redeem(op, token_in(token_file, op), session.actor)
+    return journal.operation(op)
+
+
+def token_in(token_file: Path, op: str) -> Token:
+    """The token in a file that only its owner can read; `-` is stdin, or a prompt.
+
+    Args:
+        token_file: The file.
+        op: What it is to approve.
+
+    Raises:
+        NotApproved: There is none, or others can read it.
+    """
     token = parse_token(_read_private(token_file))
     if token is None:
         raise NotApproved(
@@ -71,8 +85,7 @@ def approve_by_token(session: Session, journal: "Records", op: str, token_file: 
             not_done=f"{op} stays as it is",
             hint=f"an approver mints one with `go-cache-safeguard ops token {op} --output FILE`",
         )
-    _desk(session, journal).redeem(op, token, session.actor)
-    return journal.operation(op)
+    return token
 
 
 def mint_token(session: Session, journal: "Records", op: str, output: Path, *, lifetime_s: int) -> None:

@@ -17,7 +17,8 @@ from go_cache_safeguard.config.resolve import Config
 from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.errors import ExitCode, Failure, UsageFailure
 from go_cache_safeguard.flows.checkpoint import sealer_of
-from go_cache_safeguard.flows.witnesses import WitnessAway, read_seals, witnesses
+from go_cache_safeguard.flows.witness_chat import witnesses_of
+from go_cache_safeguard.flows.witnesses import ELSEWHERE, WitnessAway, read_copy
 from go_cache_safeguard.journal.chain import Break, BreakKind
 from go_cache_safeguard.journal.checkpoint import origin_of
 from go_cache_safeguard.journal.keys import Holder, history
@@ -107,7 +108,7 @@ def audit(config: Config, journal: "Records", *, pinned: Sequence[PublicKey] = (
         config: The settings.
         journal: Open.
         pinned: Keys that the auditor knows; one of them must be the journal's.
-        seen: Files with checkpoints that somebody kept: lines of a system's log, or of a file witness.
+        seen: Files with checkpoints that somebody kept: lines of a system's log, of a chat, or of a file witness.
     """
     return _audit(config, journal, journal.examine(), pinned, seen)
 
@@ -210,17 +211,32 @@ class _Findings:
     def witnesses(self, config: Config, seen: Sequence[Path]) -> None:
         """What others have kept."""
         told = self._sealer.told()
-        asked = witnesses(config.text("audit.witnesses"))
+        asked = witnesses_of(config)
         for path in seen:
-            self._hear(str(path), partial(read_seals, path, self._origin), 0)
+            self._hear(str(path), partial(self._look, path), 0)
+        copied = max((size for _, size in self._agree), default=0)
         for witness in asked:
-            if not (seen and witness.name == "syslog"):
-                self._hear(witness.name, partial(witness.seen, self._origin), told.get(witness.name, 0))
+            size = told.get(witness.name, 0)
+            if not (seen and witness.name in ELSEWHERE):
+                self._hear(witness.name, partial(witness.seen, self._origin), size)
+            elif copied < size:
+                text = f"witness {witness.name} was told of {size} records, and the files that were handed in know of {copied}"
+                self.doubts.append(f"{text}: was the end not copied, or cut off?")
         if not asked and not seen:
             self.notes.append(
                 "nobody but this directory knows how long the journal was: whoever can write all of it can cut or rewrite it unseen"
                 " (setting audit.witnesses)"
             )
+
+    def _look(self, path: Path) -> Sequence[Seal]:
+        """Checkpoints in a copy that somebody handed in, and what was done to it."""
+        copy = read_copy(path, self._origin)
+        if copy.damaged:
+            self.doubts.append(f"{path}: checkpoints there were cut or changed and cannot be read: {copy.damaged}")
+        sizes = [seal.checkpoint.size for seal in copy.seals]
+        if sizes not in (sorted(sizes), sorted(sizes, reverse=True)):
+            self.notes.append(f"{path}: checkpoints there do not stand in the order in which they were signed")
+        return copy.seals
 
     def _hear(self, name: str, ask: Callable[[], Sequence[Seal]], told: int) -> None:
         try:

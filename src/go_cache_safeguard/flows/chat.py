@@ -12,14 +12,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from urllib.parse import urlsplit
 
 from go_cache_safeguard.approval import chat
 from go_cache_safeguard.approval.chat import Buttons, Click, Told
-from go_cache_safeguard.approval.eyes import Denied
 from go_cache_safeguard.approval.notify import NotSent, Sent, post
 from go_cache_safeguard.approval.outbox import Event
-from go_cache_safeguard.approval.webhook import Secret, Target, deciders, parse_target
+from go_cache_safeguard.approval.webhook import Secret, Target, deciders
 from go_cache_safeguard.config.layer import ConfigBad
 from go_cache_safeguard.config.resolve import Config
 from go_cache_safeguard.core.operation import Operation
@@ -28,9 +26,7 @@ from go_cache_safeguard.flows.outbox import Channel, Letter, Pause, lease_s
 from go_cache_safeguard.flows.page_links import page_of, pages_at
 from go_cache_safeguard.flows.private_file import secret_in
 from go_cache_safeguard.flows.session import Session
-
-SLACK = frozenset({"hooks.slack.com", "slack.com", "hooks.slack-gov.com", "slack-gov.com"})
-"""Hosts that need no permission of their own."""
+from go_cache_safeguard.flows.slack_hook import slack_hook, slack_target
 
 _APPRISE_LEASE_S = 180
 _TRIGGER_S = 2.5
@@ -196,23 +192,8 @@ def answer_click(config: Config, click: Click, text: str) -> None:
     post(target, chat.reply(text), timeout_s=_TRIGGER_S, pause=lambda _: True)
 
 
-def slack_target(config: Config, url: str, what: str) -> Target:
-    """Judge a URL of Slack: its own hosts at public addresses, or what `approval.hook_allow` names.
-
-    Raises:
-        ConfigBad: It is neither.
-    """
-    host = (urlsplit(url).hostname or "").lower() if url.startswith(("https://", "http://")) else ""
-    allow = () if host in SLACK else tuple(config.text("approval.hook_allow").split()) or ("-",)
-    target = parse_target(url.strip(), allow)
-    if isinstance(target, Denied):
-        raise ConfigBad(f"{what} cannot be used: {target.reason}")
-    return target
-
-
 def _slack(config: Config, pages: str) -> Slack:
-    url = secret_in(config, "approval.slack_file").strip()
-    target = slack_target(config, url, "the URL in approval.slack_file")
+    target = slack_hook(config)
     buttons = Buttons(config.choice("approval.slack_buttons"))
     timeout_s, gather_s = config.seconds("approval.hook_timeout"), config.seconds("approval.chat_group")
     return Slack(target, buttons, pages, timeout_s, gather_s)

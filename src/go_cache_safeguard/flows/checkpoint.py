@@ -16,7 +16,8 @@ from go_cache_safeguard.config.resolve import Config
 from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.flows.progress import Progress
-from go_cache_safeguard.flows.witnesses import Grown, witnesses
+from go_cache_safeguard.flows.witness_chat import witnesses_of
+from go_cache_safeguard.flows.witnesses import Grown
 from go_cache_safeguard.journal.checkpoint import Checkpoint, origin_of
 from go_cache_safeguard.journal.keys import Holder, handover, history
 from go_cache_safeguard.journal.law import KEY, acts
@@ -192,7 +193,7 @@ def _tell(config: Config, journal: "Records", sealer: Sealer, seal: Seal, *, new
     told = dict(sealer.told())
     away: list[str] = []
     good: list[str] = []
-    asked = witnesses(config.text("audit.witnesses"))
+    asked = witnesses_of(config)
     kept: Sequence[Seal] = sealer.kept().seals if asked else ()
     for witness in asked:
         rest = [it for it in kept if it.checkpoint.size > told.get(witness.name, 0)]

@@ -24,6 +24,7 @@ from go_cache_safeguard.core.receipt import Receipt
 from go_cache_safeguard.core.verdict import Verdict
 from go_cache_safeguard.flows.account import write_account
 from go_cache_safeguard.flows.approve import approve_by_digest, expire
+from go_cache_safeguard.flows.contents import contents_of
 from go_cache_safeguard.flows.desk import terms_of
 from go_cache_safeguard.flows.fleet import decide_there, server_of, tell_server
 from go_cache_safeguard.flows.fleet_link import Link
@@ -35,6 +36,7 @@ from go_cache_safeguard.flows.session import Session, new_operation_id
 from go_cache_safeguard.flows.site import SERVERS
 
 if TYPE_CHECKING:
+    from go_cache_safeguard.gocache.inventory import Inventory
     from go_cache_safeguard.journal.store import Journal
 
 
@@ -100,6 +102,7 @@ def ask(
     op: str = "",
     about: Mapping[str, Value] | None = None,
     person: str = "",
+    seen: "Inventory | None" = None,
 ) -> Asked:
     """Bring a plan before policy.
 
@@ -111,6 +114,7 @@ def ask(
         op: The name of the new operation; empty to have one made.
         about: What else the journal is to say of the request.
         person: Why a person decides even if policy allows it; empty if policy may.
+        seen: What a look at the build cache that the plan is about has just seen, to say what its items are.
 
     Returns:
         The decision; the operation is then ALLOWED, HELD or REFUSED.
@@ -143,7 +147,7 @@ def ask(
             journal.advance(op, State.ALLOWED, reasons)
         case Hold():
             expires_s = int(time.time()) + session.config.seconds("approval.expires")
-            held = {**reasons, "expires_s": expires_s, "terms": terms.as_value()}
+            held = {**reasons, "expires_s": expires_s, "terms": terms.as_value(), **contents_of(session, plan, seen)}
             journal.advance(op, State.HELD, held)
         case Refuse():
             journal.advance(op, State.REFUSED, reasons)
@@ -160,6 +164,7 @@ def clean(
     always_ask: bool = False,
     account: Path | None = None,
     replaces: str = "",
+    seen: "Inventory | None" = None,
 ) -> Receipt:
     """The whole story for one plan.
 
@@ -172,6 +177,7 @@ def clean(
         always_ask: Ask even when policy allows: at the terminal, or where `approval.server` or `approval.hook` say.
         account: A new file for the receipt that an auditor keeps, however it ends; None for none.
         replaces: The operation that this one is asked for instead of; empty for none.
+        seen: What was just seen of the build cache, if it is at hand.
 
     Raises:
         Held: Policy holds it, and nobody here may or did approve.
@@ -182,7 +188,8 @@ def clean(
     channels_of(session)  # what cannot be used ends this before anything is asked
     with session.journal() as journal:
         somebody = _CONFIRMED if always_ask and (elsewhere or confirm is None) else ""
-        asked = ask(session, journal, plan, checks, person=somebody, about=_instead_of(journal, plan, replaces))
+        about = _instead_of(journal, plan, replaces)
+        asked = ask(session, journal, plan, checks, person=somebody, about=about, seen=seen)
         with _accounted(session, journal, asked.op, account):
             return _go_on(session, journal, asked, manner, elsewhere or confirm, always_ask=always_ask)
 

@@ -215,6 +215,9 @@ class Desk:
         Raises:
             NotApproved: This person may not approve it.
         """
+        self._is_decided_here(
+            op, "no token was minted", f"an approver mints it there: POST /api/v1/operations/{op}/token"
+        )
         self._is_here(op, voter)
         chance = secrets.token_bytes(CHANCE)
         made: list[Token] = []
@@ -331,6 +334,10 @@ class Desk:
         if voter.tenant != self.tenant:
             raise NotApproved(f"{op} belongs to somebody else", not_done="nothing changed")
 
+    def _is_decided_here(self, op: str, not_done: str, hint: str) -> None:
+        if self.rules.server:
+            raise NotApproved(f"people decide about {op} at {self.rules.server}", not_done=not_done, hint=hint)
+
     def _expiry(self, operation: Operation, records: Sequence[Record], now_s: int) -> Sequence[Entry]:
         entries = ballots.expire(self._case(operation, records, now_s))
         return [replace(entry, op=operation.id) for entry in entries]
@@ -340,12 +347,7 @@ class Desk:
 
     def _cast(self, op: str, judge: Callable[[Case], Answer]) -> Ballot:
         """A decision that would let it go on; where a server decides, only there."""
-        if self.rules.server:
-            raise NotApproved(
-                f"people decide about {op} at {self.rules.server}",
-                not_done=f"{op} stays as it is",
-                hint="approve it there; `approval.server` names the place",
-            )
+        self._is_decided_here(op, f"{op} stays as it is", "approve it there; `approval.server` names the place")
         self._settle(op, judge, f"{op} stays as it is")
         return self.ballot(op)
 

@@ -2,7 +2,7 @@
 
 Knows:     how a held operation is filed at the server, how a decision is brought home, and that an approval is used there, once,
            before anything is done here.
-Called by: `flows.clean` for what a command asks for, `flows.rounds` for calls of clients.
+Called by: `flows.clean` for what a command asks for, `flows.rounds` for calls of clients, the command line for tokens that people bring.
 Never:     takes silence, an error or an answer about something else for an approval; asks for the same use twice without having looked
            what became of the first; lets a server that is away change what is held.
 
@@ -18,7 +18,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from go_cache_safeguard.approval.ballot import Ballot
 from go_cache_safeguard.approval.eyes import Denied, parse_person
+from go_cache_safeguard.approval.token import Token
 from go_cache_safeguard.approval.webhook import parse_target
 from go_cache_safeguard.config.layer import ConfigBad
 from go_cache_safeguard.core.canonical import Value, canonical
@@ -26,6 +28,7 @@ from go_cache_safeguard.core.errors import ExitCode, Failure, IllegalTransition
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.flows.approve import expire
+from go_cache_safeguard.flows.desk import NotApproved
 from go_cache_safeguard.flows.fleet_link import Answered, Bearer, Link, NoAnswer, ask_once
 from go_cache_safeguard.flows.pack import JournalRecords, pack_of
 from go_cache_safeguard.flows.private_file import password_in
@@ -33,6 +36,7 @@ from go_cache_safeguard.flows.session import Session
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.record import Record
+    from go_cache_safeguard.journal.records import Records
     from go_cache_safeguard.journal.store import Journal
 
 SERVER = "server"
@@ -175,6 +179,33 @@ def bring_home(link: Link, book: Book, pages: Pages, op: str) -> Operation:
             return _ended(link, book, operation, there)
         case state:
             raise _trouble(link, operation, f"it says that the operation is {state}")
+
+
+def redeem_there(link: Link, book: "Records", op: str, token: Token) -> Ballot:
+    """Bring a token to the server, which judges and counts it. Here it stays held until whoever goes on brings the decision home.
+
+    Args:
+        link: The server.
+        book: This host's journal, for writing: what is over expires.
+        op: The held operation.
+        token: What an approver has minted there.
+
+    Returns:
+        How far the approval is, as the server says.
+
+    Raises:
+        NotApproved: The token does not count, and why; or the operation is not held any more.
+        Trouble: Nobody knows; it is still held.
+    """
+    operation = expire(book, book.operation(op), int(time.time()))
+    if operation.state is not State.HELD:
+        raise NotApproved(f"{op} is {operation.state}", not_done="nobody was asked", hint="`ops list` tells what waits")
+    answer = ask_once(link, "POST", f"/operations/{op}/redeem", {"token": token.text})
+    if isinstance(answer, NoAnswer):
+        return _redeemed_unheard(link, operation, answer)
+    if answer.status in _KNOWN_THERE or answer.value.get("id") == NotApproved.id:
+        raise NotApproved(f"{link.target.name} refuses: {answer.problem}", not_done=f"{op} stays as it is")
+    return _ballot(link, operation, answer)
 
 
 def owed(pages: Pages) -> list[str]:
@@ -333,6 +364,35 @@ def _use(link: Link, book: Book, operation: Operation) -> Operation:
         return _ended(link, book, operation, there)
     why = answer.why if isinstance(answer, NoAnswer) else answer.problem
     raise _trouble(link, operation, f"the approval was not used: {why}")
+
+
+def _redeemed_unheard(link: Link, operation: Operation, lost: NoAnswer) -> Ballot:
+    """Counted or not? Of an approval the server can tell; of one vote among several nobody can."""
+    if lost.sent:
+        there = _about(link, operation, ask_once(link, "GET", f"/operations/{operation.id}"))
+        approvers = tuple(there["approvers"])
+        if there["state"] in {State.APPROVED, State.PASSED} and approvers:
+            return Ballot(operation.id, there["state"], len(approvers), approvers, 0, there.get("emergency") is True)
+    raise _trouble(link, operation, lost.why)
+
+
+def _ballot(link: Link, operation: Operation, answer: Answered) -> Ballot:
+    """What the server says of the votes for this very operation.
+
+    Raises:
+        Trouble: It says nothing of the kind.
+    """
+    if answer.status >= 300:
+        raise _trouble(link, operation, answer.problem)
+    value = answer.value
+    if value.get("schema") != "go-cache-safeguard/ballot/1" or value.get("op") != operation.id:
+        raise _trouble(link, operation, "it answers with something else than this operation")
+    state, approvers, needed, left = (value.get(key) for key in ("state", "approvers", "needed", "left"))
+    if not isinstance(state, str) or state not in State.__members__ or type(needed) is not int or type(left) is not int:
+        raise _trouble(link, operation, "it does not say where the operation stands")
+    if not isinstance(approvers, list) or not all(isinstance(one, str) and one for one in approvers):
+        raise _trouble(link, operation, "it does not say who has approved")
+    return Ballot(operation.id, State(state), needed, tuple(approvers), left, value.get("emergency") is True)
 
 
 def _used_before(link: Link, book: Book, pages: Pages, operation: Operation, there: Mapping[str, Any]) -> Operation:

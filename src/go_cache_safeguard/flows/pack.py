@@ -167,6 +167,6 @@ def _part(item: Item) -> str:
 
 
 def _named(pattern: re.Pattern[str], item: Item) -> str:
-    """What the selector of an item says; a plan itself lists names that are hashes."""
+    """What the selector of an item says; what looks have seen is in the record HELD, see `flows.contents`."""
     found = pattern.search(item.reason)
     return found[1] if found else UNKNOWN

@@ -1,22 +1,30 @@
 """Secrets in files that only their owner can read.
 
 Knows:     how such a file is opened, and that a setting names it.
-Called by: `flows.redis_server`, `flows.redis_trash`, `flows.redis_sentinel`, `flows.hooks`.
+Called by: `flows.redis_server`, `flows.redis_trash`, `flows.redis_sentinel`, `flows.hooks`, `flows.slack_hook`.
 Never:     follows a symlink; takes a file that others can read.
 """
 
 import os
 import stat
 from pathlib import Path
+from typing import Protocol
 
 from go_cache_safeguard.config.layer import ConfigBad
 from go_cache_safeguard.config.resolve import Config
-from go_cache_safeguard.flows.session import Session
 
 _LIMIT = 4096
 
 
-def password_in(session: Session, setting: str) -> str:
+class Configured(Protocol):
+    """A session, which a checkpoint at its end must not import."""
+
+    @property
+    def config(self) -> Config:
+        """The settings."""
+
+
+def password_in(session: Configured, setting: str) -> str:
     """The password in the file that a setting names; empty if it names none.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Others who keep copies of signed checkpoints: a file, a git repository, the system's log, another safeguard.
+"""Others who keep copies of signed checkpoints: a file, a git repository, the system's log, another safeguard, and who else is brought.
 
 Knows:     how each is told, how what it was told is read back, and that one who is away is a doubt and not a yes.
-Called by: `flows.checkpoint` tells them, `flows.audit` asks them.
-Never:     uses the network; follows a link or writes as root into somebody's tree; drops a checkpoint silently: who could not be told is
+Called by: `flows.checkpoint` tells them, `flows.audit` asks them; `flows.witness_chat` brings the one that is reached over the network.
+Never:     uses the network itself; follows a link or writes as root into somebody's tree; drops a checkpoint silently: who could not be told is
            told with the next one.
 Source:    https://c2sp.org/tlog-cosignature (what another safeguard signs), RFC 5424 and RFC 3164 (lines of the system's log).
 """
@@ -42,12 +42,15 @@ from go_cache_safeguard.journal.store import replace_file
 from go_cache_safeguard.tree.owner import as_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 WAIT_S = 30
 """seconds that a witness may take."""
 
-_LINE = re.compile(r'go-cache-safeguard checkpoint ("(?:[^"\\]|\\.)*")')
+ELSEWHERE = frozenset({"syslog", "slack"})
+"""Names of witnesses whose lines cannot be read here: somebody hands in a copy of them."""
+
+_LINE = re.compile(r'go-cache-safeguard checkpoint (?:("(?:[^"\\\r\n]|\\.)*")|["\u201c\u201d])')
 _NOTICE = 5 | 16 << 3  # severity notice, facility local0
 _LOG = Path("/dev/log")
 _LIMIT = 256 << 20
@@ -67,6 +70,19 @@ class WitnessRefused(Failure):
     id = "witness-refused"
     exit_code = ExitCode.JOURNAL_TAMPERED
     meaning = "another safeguard refused to sign a checkpoint: it does not go on from the one that it signed before"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What a file of lines holds.
+
+    Attributes:
+        seals: Checkpoints of one journal, each once, in the order in which they stand there.
+        damaged: How many lines began as a checkpoint, of whatever journal, and cannot be read: they were cut or changed.
+    """
+
+    seals: Sequence[Seal]
+    damaged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +121,14 @@ class Witness(Protocol):
         """
 
 
-def witnesses(words: str) -> list[Witness]:
-    """Those that a setting names."""
-    return [_witness(word) for word in words.split()]
+def witnesses(words: str, chat: Witness) -> list[Witness]:
+    """Those that a setting names.
+
+    Args:
+        words: As in the setting.
+        chat: The one that `slack` stands for.
+    """
+    return [chat if word == "slack" else _witness(word) for word in words.split()]
 
 
 def _witness(word: str) -> Witness:
@@ -130,15 +151,31 @@ def lines_of(seals: Sequence[Seal]) -> bytes:
 
 def seals_in(data: bytes, origin: str) -> list[Seal]:
     """Checkpoints of one journal among lines of whatever kind; each once."""
-    found: dict[bytes, Seal] = {}
+    return _of(_each(data), origin)
+
+
+def _of(seals: "Iterable[Seal | None]", origin: str) -> list[Seal]:
+    return list({it.note.data: it for it in seals if it is not None and it.checkpoint.origin == origin}.values())
+
+
+def _each(data: bytes) -> "Iterator[Seal | None]":
+    """Each checkpoint of any journal; None for what begins as one and cannot be read."""
     for match in _LINE.finditer(data.decode("utf-8", "replace")):
         try:
-            seal = read_note(json.loads(match[1]).encode())
+            seal = read_note(json.loads(match[1] or "").encode())
         except ValueError:
-            continue
-        if isinstance(seal, Seal) and seal.checkpoint.origin == origin:
-            found[seal.note.data] = seal
-    return list(found.values())
+            seal = ""
+        yield seal if isinstance(seal, Seal) else None
+
+
+def read_copy(path: Path, origin: str) -> Copy:
+    """What a copy of lines holds of one journal.
+
+    Raises:
+        WitnessAway: It cannot be read.
+    """
+    found = list(_each(_read(path)))
+    return Copy(_of(found, origin), found.count(None))
 
 
 def read_seals(path: Path, origin: str) -> list[Seal]:
@@ -147,14 +184,18 @@ def read_seals(path: Path, origin: str) -> list[Seal]:
     Raises:
         WitnessAway: It cannot be read.
     """
+    return seals_in(_read(path), origin)
+
+
+def _read(path: Path) -> bytes:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe in its place must not hold us
         with os.fdopen(file, "rb") as opened:
             if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise _away(str(path), "is not a plain file")
-            return seals_in(opened.read(_LIMIT), origin)
+                raise away(str(path), "is not a plain file")
+            return opened.read(_LIMIT)
     except OSError as error:
-        raise _away(str(path), f"cannot be read: {error.strerror}") from error
+        raise away(str(path), f"cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +265,7 @@ class InGit:
             owner = self.path.stat()
         root, git = os.geteuid() == 0, shutil.which("git")
         if git is None:
-            raise _away(self.name, "there is no git command")
+            raise away(self.name, "there is no git command")
         try:
             done = subprocess.run(
                 [git, "-C", str(self.path), "-c", "core.hooksPath=/dev/null", "-c", "core.fsync=all", *arguments],
@@ -238,9 +279,9 @@ class InGit:
                 extra_groups=[] if root else None,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise _away(self.name, f"git cannot be used: {error}") from error
+            raise away(self.name, f"git cannot be used: {error}") from error
         if done.returncode and not may_fail:
-            raise _away(self.name, done.stderr.decode("utf-8", "replace").strip() or f"git {arguments[0]} failed")
+            raise away(self.name, done.stderr.decode("utf-8", "replace").strip() or f"git {arguments[0]} failed")
         return done.stdout if not done.returncode else b""
 
 
@@ -282,7 +323,7 @@ class InSystemLog:
     def seen(self, origin: str) -> list[Seal]:
         """Read them back, if they can be read here."""
         if self.kept is None:
-            raise _away(self.name, "cannot be read here", "give a file with its lines: `audit verify --seen FILE`")
+            raise away(self.name, "cannot be read here", "give a file with its lines: `audit verify --seen FILE`")
         return read_seals(self.kept, origin)
 
 
@@ -308,7 +349,7 @@ class Peer:
             owner = self.state.stat()
         failed = as_owner(owner.st_uid, owner.st_gid, lambda _told, _stop: self._sign(seals[-1], grown))
         if failed:
-            raise _away(self.name, str(failed))
+            raise away(self.name, str(failed))
 
     def seen(self, origin: str) -> list[Seal]:
         """What it signed, if its signature is right."""
@@ -318,10 +359,10 @@ class Peer:
             key = self._key(make=False)
             seals = read_seals(self._path(origin), origin)
         if key is None:
-            raise _away(self.name, "its key is gone")
+            raise away(self.name, "its key is gone")
         good = [seal for seal in seals if signed_by(seal.note, [key.public]) == [key.public]]
         if len(good) != len(seals):
-            raise _away(self.name, f"{len(seals) - len(good)} checkpoints there are not signed by its key")
+            raise away(self.name, f"{len(seals) - len(good)} checkpoints there are not signed by its key")
         return seals
 
     def _path(self, origin: str) -> Path:
@@ -435,10 +476,17 @@ def _away_if(name: str) -> "Iterator[None]":
     try:
         yield
     except OSError as error:
-        raise _away(name, error.strerror or str(error)) from error
+        raise away(name, error.strerror or str(error)) from error
 
 
-def _away(name: str, why: str, hint: str = "") -> WitnessAway:
+def away(name: str, why: str, hint: str = "") -> WitnessAway:
+    """That a witness could not be told or asked.
+
+    Args:
+        name: As in the settings.
+        why: One clause for a person.
+        hint: What to do; empty for what is done anyway.
+    """
     return WitnessAway(
         f"witness {name}: {why}",
         not_done="what it was told, or would have been told, is not known",

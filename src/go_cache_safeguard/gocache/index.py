@@ -1,7 +1,7 @@
 """What was found sound before, so that it need not be read again.
 
 Knows:     one SQLite file per cache: file marks (inode, size, mtime, ctime), what each file said, and which seals held.
-Called by: `gocache.disk` only.
+Called by: `gocache.disk`; `flows.contents` asks what the items of a plan are.
 Never:     is more than a memory of ours: a file that is damaged, foreign or of another cache is emptied and made again.
            Whoever can write it can make us believe that a damaged output is sound; `--all` reads everything and asks only
            for seal (iii), which is a function of a content that was hashed again.
@@ -14,7 +14,7 @@ was read: a file system's clock is coarse, so a write right after the reading co
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,6 +50,8 @@ CREATE TABLE outputs (
 ) WITHOUT ROWID;
 """
 _KINDS = {kind.value: kind for kind in Kind}
+_MANY = 1000
+"""ids: from so many on, a table is walked through rather than searched for each."""
 
 
 _NONSENSE = (sqlite3.Error, OSError, ValueError, LookupError, TypeError)
@@ -136,15 +138,17 @@ class Known(NamedTuple):
 class Index:
     """The memory of one cache. Any thread may ask it; errors of SQLite never leave it."""
 
-    def __init__(self, path: Path, identity: str, *, patience_s: float = 10.0) -> None:
+    def __init__(self, path: Path, identity: str, *, patience_s: float = 10.0, read_only: bool = False) -> None:
         """Open the index of one cache, or make it.
 
         Args:
             path: Where it is; the directory must exist.
             identity: Device and inode of the cache's root: an index of another directory is emptied.
             patience_s: How long to wait for another process that writes, in seconds.
+            read_only: Neither make nor empty anything: an index that is not there or not as it should be knows nothing.
         """
         self._patience_s = patience_s
+        self._read_only = read_only
         self._lock = Lock()
         self._path = path
         self._identity = identity
@@ -191,12 +195,9 @@ class Index:
         facts: dict[bytes, Facts] = {}
         with self._lock, suppress(*_NONSENSE):
             if self._db is not None:
-                for action in actions:
-                    for (output,) in self._db.execute("SELECT output FROM actions WHERE id = ?", (action,)):
-                        named[action] = output
-                for output in {*outputs, *named.values()}:
-                    for row in self._db.execute("SELECT * FROM outputs WHERE id = ?", (output,)):
-                        facts[output] = self._output(row).facts
+                named = dict(_rows(self._db, "SELECT id, output FROM actions", frozenset(actions)))
+                rows = _rows(self._db, "SELECT * FROM outputs", {*outputs, *named.values()})
+                facts = {row[0]: self._output(row).facts for row in rows}
         return Memory(facts, named)
 
     def save(self, news: "News") -> None:
@@ -211,8 +212,11 @@ class Index:
             self.state = IndexState.UNUSABLE
 
     def _open(self) -> None:
-        self._db = sqlite3.connect(self._path, timeout=self._patience_s, isolation_level=None, check_same_thread=False)
-        fresh = _is_empty(self._db)
+        name = f"{self._path.absolute().as_uri()}?mode={'ro' if self._read_only else 'rwc'}"
+        self._db = sqlite3.connect(
+            name, timeout=self._patience_s, isolation_level=None, check_same_thread=False, uri=True
+        )
+        fresh = not self._read_only and _is_empty(self._db)
         if fresh:
             with _transaction(self._db) as db:
                 if _is_empty(db):  # nobody else made it while we waited
@@ -228,7 +232,7 @@ class Index:
     def _give_up(self, error: Exception) -> None:
         """Start anew if the file is not what it should be; if it is only out of reach, go on without it."""
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        if code in _OUT_OF_REACH or isinstance(error, OSError):
+        if self._read_only or code in _OUT_OF_REACH or isinstance(error, OSError):
             self.close()
             self.state = IndexState.UNUSABLE
         else:
@@ -299,6 +303,15 @@ class News:
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
         return bool(self.entries or self.outputs or self.bad_outputs or self.gone_actions or self.gone_outputs)
+
+
+def _rows(db: sqlite3.Connection, select: str, ids: Collection[bytes]) -> Iterator[tuple[Any, ...]]:
+    """The rows of some ids: each by itself, or if they are many, from one walk through all, which is five times as fast."""
+    if len(ids) < _MANY:
+        for key in ids:
+            yield from db.execute(f"{select} WHERE id = ?", (key,))
+    else:
+        yield from (row for row in db.execute(select) if row[0] in ids)
 
 
 def _is_empty(db: sqlite3.Connection) -> bool:

@@ -31,17 +31,19 @@ from starlette.routing import Route
 from go_cache_safeguard import __version__
 from go_cache_safeguard.approval.ballot import TOLD
 from go_cache_safeguard.approval.evidence import Pack, read_pack, schema_of_pack
-from go_cache_safeguard.approval.token import parse_token
+from go_cache_safeguard.approval.token import Token, parse_token
+from go_cache_safeguard.approval.voter import Role, is_one_of
 from go_cache_safeguard.core.canonical import Value, canonical, digest
 from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
-from go_cache_safeguard.flows.desk import WAITING, Desk
+from go_cache_safeguard.flows.desk import WAITING, Desk, NotApproved
 from go_cache_safeguard.flows.inbox import MOST
 from go_cache_safeguard.flows.pack import FILED, pack_of
+from go_cache_safeguard.journal.law import TOKEN
 from go_cache_safeguard.journal.record import Entry, Record
 from go_cache_safeguard.web import schema
-from go_cache_safeguard.web.site import MATRIX, Site, Visitor, needs, site_of, visitor
+from go_cache_safeguard.web.site import MATRIX, Site, Visitor, needs, site_of, visitor, voter_of
 
 _EVERYBODY = {
     400: "The request cannot be understood.",
@@ -175,6 +177,7 @@ def _add_routes(router: APIRouter, meter: _Meter) -> None:
     for path, method, action, endpoint, model in ROUTES:
         changes = MATRIX[action].changes
         errors = {**_EVERYBODY, **(_CHANGING if changes else {})}
+        made = _MADE.get(endpoint, (200,))
         router.add_api_route(
             path,
             endpoint,
@@ -183,9 +186,8 @@ def _add_routes(router: APIRouter, meter: _Meter) -> None:
             summary=(endpoint.__doc__ or "").partition("\n")[0].rstrip("."),
             description=_description(endpoint, action),
             response_class=_Answer,
-            status_code=201 if endpoint is file_operation else 200,
-            responses={200: {"model": model}, **_problems(errors)}
-            | ({201: {"model": model}} if endpoint is file_operation else {}),
+            status_code=made[0],
+            responses={**{status: {"model": model} for status in made}, **_problems(errors)},
             openapi_extra={"x-action": action, "security": [{"token": []}, {"session": []}]},
             tags=["decisions" if changes else "questions"],
         )
@@ -272,12 +274,28 @@ def approve(request: Request, op: Op, body: schema.Approve) -> Response:
     return _ballot(_desk(request).approve(op, _visitor(request).voter, body.typed))
 
 
+def mint(request: Request, op: Op, body: schema.Mint) -> Response:
+    """Mint a token that approves exactly this plan, once, in the name of who asks; only this answer has it."""
+    desk = _desk(request)
+    token = desk.mint(op, _visitor(request).voter, body.expires_s)
+    record = _minted(desk, op, token)
+    assert record is not None  # noqa: S101 - it was written just now, and nothing is ever removed
+    return _Answer(schema.token_out(token, record), 201)
+
+
 def redeem(request: Request, op: Op, body: schema.Redeem) -> Response:
     """Approve with a token that an approver has minted; it counts once."""
-    token = parse_token(body.token)
+    token, desk = parse_token(body.token), _desk(request)
     if token is None:
-        raise Refusal(422, "this is no token", hint="an approver mints one, with `ops token`")
-    return _ballot(_desk(request).redeem(op, token, _visitor(request).voter.principal))
+        raise Refusal(422, "this is no token", hint="an approver mints one: POST /operations/{op}/token")
+    record = _minted(desk, op, token)
+    if record is not None and _is_of_nobody(request, record):
+        raise NotApproved(
+            f"{record.data.get('approver')}, whose token it is, is not let in as an approver any more",
+            not_done=f"{op} stays as it is",
+            hint="somebody who may approve it mints another one",
+        )
+    return _ballot(desk.redeem(op, token, _visitor(request).voter.principal))
 
 
 def reject(request: Request, op: Op, body: schema.Why) -> Response:
@@ -337,6 +355,7 @@ ROUTES: tuple[tuple[str, str, str, Endpoint, type[BaseModel] | None], ...] = (
     ("/operations/{op}/evidence", "GET", "evidence", get_evidence, None),
     ("/operations/{op}/records", "GET", "records", get_records, schema.RecordsOut),
     ("/operations/{op}/approve", "POST", "approve", approve, schema.BallotOut),
+    ("/operations/{op}/token", "POST", "mint", mint, schema.TokenOut),
     ("/operations/{op}/redeem", "POST", "redeem", redeem, schema.BallotOut),
     ("/operations/{op}/reject", "POST", "reject", reject, schema.OperationOut),
     ("/operations/{op}/cancel", "POST", "cancel", cancel, schema.OperationOut),
@@ -347,6 +366,8 @@ ROUTES: tuple[tuple[str, str, str, Endpoint, type[BaseModel] | None], ...] = (
     ("/journal", "GET", "journal", get_journal, schema.RecordsOut),
 )
 """Path, method, action of the matrix, what answers, and what it answers with."""
+_MADE: Mapping[Endpoint, tuple[int, ...]] = {file_operation: (201, 200), mint: (201,)}
+"""With which statuses calls are answered that make something."""
 
 
 # --- inside ------------------------------------------------------------------------------------------------------------
@@ -369,6 +390,22 @@ def _known(desk: Desk, op: str) -> Operation | None:
         if _status_of(failure) == HTTPStatus.NOT_FOUND:
             return None
         raise
+
+
+def _minted(desk: Desk, op: str, token: Token) -> Record | None:
+    """What the journal says of a token; None if it was not given out for this operation."""
+    return next((it for it in desk.records(op) if it.step == TOKEN and it.data.get("sha256") == token.stored), None)
+
+
+def _is_of_nobody(request: Request, minted: Record) -> bool:
+    """Whether the person who minted a token is known here, and may not approve any more."""
+    tenant, also = _visitor(request).voter.tenant, minted.data.get("also")
+    names = [str(minted.data.get("approver")), *(map(str, also) if isinstance(also, list) else ())]
+    return any(
+        not person.active or Role.APPROVER not in person.roles
+        for person in site_of(request).people.everybody(tenant)
+        if is_one_of(voter_of(person, tenant), names)
+    )
 
 
 def _filed_by(operation: Operation, who: Visitor) -> bool:

@@ -2,7 +2,7 @@
 
 Knows:     names, forms and limits of fields; sizes are whole numbers of bytes, times RFC 3339 in UTC; how a failure looks.
 Called by: `web.api`.
-Never:     decides anything; takes a field that it does not name; gives a secret back.
+Never:     decides anything; takes a field that it does not name; gives a secret back, but a new token to whom it is minted for.
 Source:    RFC 9457 (problem details), RFC 3339 section 5.6.
 """
 
@@ -13,10 +13,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core.core_schema import CoreSchema, no_info_plain_validator_function
 
+from go_cache_safeguard.approval.token import Token
 from go_cache_safeguard.core.canonical import canonical
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
+from go_cache_safeguard.journal.law import TOKEN
 from go_cache_safeguard.journal.record import Record
 
 PROBLEM = "application/problem+json"
@@ -169,6 +171,17 @@ class Approve(_Body):
     typed: Typed
 
 
+class Mint(_Body):
+    """A token is wanted, for exactly this plan."""
+
+    expires_s: Annotated[
+        int,
+        Field(
+            ge=60, le=86_400, strict=True, description="For how long it counts; never longer than the operation waits."
+        ),
+    ] = 3600
+
+
 class Redeem(_Body):
     """A token that an approver has minted for exactly this plan."""
 
@@ -277,6 +290,15 @@ class BallotOut(BaseModel):
     emergency: bool
 
 
+class TokenOut(BaseModel):
+    """A token that approves one plan once."""
+
+    schema_: Annotated[Literal["go-cache-safeguard/approval-token/1"], Field(alias="schema")]
+    op: OpId
+    token: Annotated[str, Field(description="It is in this answer and nowhere else: keep it in a file of mode 600.")]
+    expires_at: Time
+
+
 class ProblemOut(BaseModel):
     """Why something was not done."""
 
@@ -311,7 +333,6 @@ def problem_of(failure: Failure, status: int) -> dict[str, Any]:
 
 _SECRETS = frozenset({"token", "also", "filing"})
 """What of a record is for nobody: the digest of a token, a person's other names, what only we compare."""
-_MINTED = "token-minted"
 
 
 def operation_out(operation: Operation, outcome: str | None = None) -> dict[str, Any]:
@@ -358,7 +379,22 @@ def record_out(record: Record) -> dict[str, Any]:
         "host": record.host,
         "op": record.op,
         "step": record.step,
-        "data": without_secrets(record.data, also="sha256" if record.step == _MINTED else ""),
+        "data": without_secrets(record.data, also="sha256" if record.step == TOKEN else ""),
+    }
+
+
+def token_out(token: Token, record: Record) -> dict[str, Any]:
+    """A token as `TokenOut` says.
+
+    Args:
+        token: Just minted.
+        record: What the journal says of it.
+    """
+    return {
+        "schema": f"{PREFIX}/approval-token/1",
+        "op": record.op,
+        "token": token.text,
+        "expires_at": _moment(record.data.get("expires_s")),
     }
 
 

@@ -72,6 +72,7 @@ MATRIX: Mapping[str, May] = {
     "consume": May(_ASK, Scope.REQUEST, changes=True),
     "outcome": May(_ASK, Scope.REQUEST, changes=True),
     "approve": May(_DECIDE, Scope.APPROVE, changes=True),
+    "mint": May(_DECIDE, Scope.APPROVE, changes=True),
     "reject": May(_DECIDE, Scope.APPROVE, changes=True),
     "break-glass": May(_DECIDE, Scope.APPROVE, changes=True),
     "review": May(frozenset({Role.APPROVER, Role.AUDITOR}), Scope.APPROVE, changes=True),

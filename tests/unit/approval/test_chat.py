@@ -16,7 +16,7 @@ from go_cache_safeguard.approval.webhook import Secret
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
 from journals import NOON, op_of
-from slackservers import problems
+from slackservers import problems, shown
 
 OP = op_of(1)
 SECRET = Secret(b"8f742231b10e8888abcd99yyyzzz85a5")
@@ -90,6 +90,14 @@ def test_a_name_cannot_bring_a_mention_or_a_link() -> None:
     text = json.dumps(sent(told(target="<!channel> <https://evil.example|safe>")))
     assert "<!channel>" not in text
     assert "<https://evil" not in text
+
+
+def test_lines_come_out_of_a_code_block_as_they_went_in() -> None:
+    line = 'go-cache-safeguard checkpoint "a\\n7\\n<!channel> &amp; *b* _c_ :smile: https://d.example @here"'
+    value = json.loads(chat.verbatim('<1> & "one"', f"{line}\n{line}\n"))
+    assert problems(value) == []
+    assert shown(value) == f"<1> & \u201done\u201d\n{line}\n{line}"
+    assert "<!channel>" not in json.dumps(value)
 
 
 def test_the_question_asks_for_digits_and_does_not_say_them() -> None:

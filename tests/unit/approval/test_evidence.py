@@ -7,10 +7,13 @@ import jsonschema
 import pytest
 
 from go_cache_safeguard.approval.evidence import (
+    CONTENTS,
     SCHEMA,
+    UNKNOWN,
     Pack,
     Sorting,
     age_class,
+    counted,
     evidence_pack,
     left_class,
     made_s,
@@ -180,9 +183,33 @@ def test_history_is_what_was_known_then_about_the_same_target_the_newest_first()
 def test_only_the_largest_groups_are_named_and_the_others_summed() -> None:
     items = tuple(Item(f"0/k{n:02}:x", n, -1, "named") for n in range(25))
     plan = Plan("redis", TARGET, "run", (), "uid:1(a)", MADE, 0, items)
-    (counted,) = packed(plan=plan).value["counts"]
-    assert [group["bytes"] for group in counted["groups"]] == list(range(24, 14, -1))
-    assert counted["others"] == {"groups": 15, "items": 15, "bytes": sum(range(15))}
+    (table,) = packed(plan=plan).value["counts"]
+    assert [group["bytes"] for group in table["groups"]] == list(range(24, 14, -1))
+    assert table["others"] == {"groups": 15, "items": 15, "bytes": sum(range(15))}
+
+
+def test_what_is_unknown_is_named_however_little_it_is() -> None:
+    items = tuple(Item(f"0/k{n:02}", n, -1, "named") for n in range(25))
+    table = counted(items, Sorting("x", lambda item: UNKNOWN if item.size == 1 else item.name), most=3)
+    assert table["groups"] == [
+        *({"name": f"0/k{n}", "items": 1, "bytes": n} for n in (24, 23, 22)),
+        {"name": UNKNOWN, "items": 1, "bytes": 1},
+    ]
+    assert table["others"] == {"groups": 21, "items": 21, "bytes": sum(range(25)) - 24 - 23 - 22 - 1}
+
+
+def test_tables_that_were_noted_when_it_was_held_come_before_those_of_the_plan() -> None:
+    others = {"groups": 0, "items": 0, "bytes": 0}
+    prefixes: dict[str, Any] = {"by": "prefix", "groups": [], "others": others}
+    more = {**prefixes, "by": "more"}
+
+    def counts(tables: Any, plan: Plan | str = PLAN) -> Any:
+        return packed(*HELD[:2], ("HELD", {**HELD[2][1], CONTENTS: tables}), plan=plan).value["counts"]
+
+    assert counts([more, prefixes]) == [prefixes]
+    assert counts([more, prefixes], "it is gone") == [more, prefixes]
+    for nothing in (None, [], 7, ["prefix"], [{**prefixes, "groups": [{"name": 1}]}]):
+        assert counts(nothing) == packed().value["counts"]
 
 
 def test_names_and_lines_of_any_length_stay_readable() -> None:

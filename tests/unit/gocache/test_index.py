@@ -3,6 +3,7 @@
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from go_cache_safeguard.gocache.archive import Archive
 from go_cache_safeguard.gocache.classify import Kind
 from go_cache_safeguard.gocache.entry import Entry
+from go_cache_safeguard.gocache.fsck import Memory
 from go_cache_safeguard.gocache.index import Index, IndexState, News
 from go_cache_safeguard.gocache.inventory import Action, Output, Shape
 
@@ -63,6 +65,44 @@ def test_what_was_is_recalled_by_action_and_by_output(path: Path) -> None:
         key(101): (Kind.ARCHIVE, output().about),
         key(102): (Kind.ARCHIVE, output(102, None).about),
     }
+
+
+def test_many_things_are_recalled_like_few(tmp_path: Path) -> None:
+    pairs = [(number.to_bytes(2) * 16, (number + 5000).to_bytes(2) * 16) for number in range(1500)]
+    news = News()
+    for one, other in pairs:
+        news.entries.append(Action(one, 175, 3, Entry(one, other, 10, 20), 4, 5, 4096))
+        news.outputs.append((replace(output(), output=other), 3, True, True))
+    with closing(Index(tmp_path / "index.sqlite", ROOT)) as index:
+        index.save(news)
+        many = index.recall([one for one, _ in pairs[:1400]], [])
+        few = [index.recall([one], []) for one, _ in pairs[:1400]]
+    assert many.actions == dict(pairs[:1400])
+    assert many.outputs == {key: facts for memory in few for key, facts in memory.outputs.items()}
+
+
+def test_who_only_reads_recalls_the_same_and_changes_nothing(path: Path) -> None:
+    with closing(Index(path, ROOT)) as index:
+        known = index.recall([key(1)], [key(102)])
+    before = path.read_bytes()
+    for identity, expected in ((ROOT, known), ("9:9", Memory())):
+        with closing(Index(path, identity, read_only=True)) as index:
+            assert index.recall([key(1)], [key(102)]) == expected
+            index.save(News(gone_actions=[key(1)]))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database" * 1000])
+def test_who_only_reads_knows_nothing_where_there_is_no_index_and_makes_none(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "in a folder?" / "index.sqlite"
+    path.parent.mkdir()
+    if content is not None:
+        path.write_bytes(content)
+    with closing(Index(path, ROOT, read_only=True)) as index:
+        assert index.recall([key(1)], []) == Memory()
+    assert (path.read_bytes() if path.exists() else None) == content
 
 
 def test_a_damaged_output_is_not_believed_but_stays_known(path: Path) -> None:
