@@ -21,7 +21,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
-from certificates import Certificates, certificates  # noqa: E402 - the tests know how
+from certificates import Certificates, certificates  # noqa: E402 - found only by the path that was added above
 
 PATIENT_S, LIMIT_S, HALF_OPEN, GOOD = 3, 20, 2_000, 300
 COMMANDS: Mapping[str, tuple[str, ...]] = {

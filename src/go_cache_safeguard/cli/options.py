@@ -114,7 +114,7 @@ def afterwards(failed: Failure | None = None) -> None:
             tell(opened, lambda text: typer.echo(text, err=True), failed)
 
 
-def of_hook(hook: str | None, wait: str | None, detach: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - as they are typed
+def of_hook(hook: str | None, wait: str | None, detach: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - one command hands on all three as a tuple
     """`--confirm-hook`, `--confirm-wait` and `--detach` as settings for this run.
 
     Raises:

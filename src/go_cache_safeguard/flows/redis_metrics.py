@@ -143,7 +143,7 @@ class Page:
             The content type and the text.
         """
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - loaded where somebody asks
-        from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
+        from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - as above
 
         encode, content_type = choose_encoder(accepts)
         registry = CollectorRegistry(auto_describe=False)
