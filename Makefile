@@ -12,7 +12,7 @@ CODE := $(wildcard src tests benchmarks make)
 SERVERS := $(patsubst %,.toolchains/%/.made,redis-6.2 valkey-9.1)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard requirements/*.in))
 
-.PHONY: help run setup test check bench fuzz api-fuzz capture commands lock docs clean
+.PHONY: help run setup test check bench fuzz api-fuzz capture commands lock docs matrix clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -50,6 +50,10 @@ commands: setup ## ask the servers at hand for their commands again
 
 docs: .venv/.dev ## write the generated pages again
 	PYTHONPATH=tests $(BIN)/python -m docs.generate
+
+matrix: setup ## measure again what is in go's cache key, for docs/cache-key.md; takes some minutes
+	$(BIN)/go-cache-safeguard matrix $(foreach go,go1.21.13 go1.24.11 go1.27.3,--go .toolchains/$(go)/go/bin/go) \
+	    --keys --markdown docs/cache-key.md
 
 capture: .venv/.runtime ## record the session that README shows
 	$(BIN)/python make/capture.py

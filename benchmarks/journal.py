@@ -4,6 +4,8 @@
 
 The directory is on the disk that is to be measured; default: a temporary one. The same is asked of a Postgres server on that disk.
 Result: stdout, and between the markers in docs/benchmarks.md.
+
+What only some rows need is loaded there: helper processes load this module anew, as they load the command line's, which is light.
 """
 
 import os
@@ -15,14 +17,10 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import postgres
 from go_cache_safeguard.config.files import load_config
 from go_cache_safeguard.config.resolve import Config
 from go_cache_safeguard.core.operation import operation_id
-from go_cache_safeguard.flows.audit import audit
-from go_cache_safeguard.flows.checkpoint import checkpoint
 from go_cache_safeguard.journal.chain import Row, verify_chain
-from go_cache_safeguard.journal.database import turn
 from go_cache_safeguard.journal.record import Entry, Record, leaf_hash, record_bytes
 from go_cache_safeguard.journal.records import Records
 from go_cache_safeguard.journal.store import Journal, open_journal
@@ -112,6 +110,8 @@ def verified(path: Path) -> None:
 
 def audited(path: Path, config: Config) -> None:
     """All that `audit verify` asks."""
+    from go_cache_safeguard.flows.audit import audit  # noqa: PLC0415 - the docstring above tells why
+
     with opened(path, read_only=True) as journal:
         see_whole(audit(config, journal).breaks)
 
@@ -147,6 +147,8 @@ def lines(base: Path) -> Iterator[str]:
 
 def signed(base: Path, config: Config) -> Iterator[str]:
     """What a checkpoint costs, as sentences under the table."""
+    from go_cache_safeguard.flows.checkpoint import checkpoint  # noqa: PLC0415 - the docstring above tells why
+
     with opened(base / "notes" / "journal.sqlite") as journal:
         began = time.perf_counter()
         checkpoint(config, journal)
@@ -166,6 +168,9 @@ def signed(base: Path, config: Config) -> Iterator[str]:
 
 def shared(base: Path) -> Iterator[str]:
     """The same asked of a Postgres server on this machine, through its socket."""
+    import postgres  # noqa: PLC0415 - the docstring above tells why
+    from go_cache_safeguard.journal.database import turn  # noqa: PLC0415 - the docstring above tells why
+
     base.chmod(0o755)  # the server does not run as root
     with postgres.running(base) as server, postgres.of_its_own(server, base) as database:
         with database.journal("single") as journal:

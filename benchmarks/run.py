@@ -13,7 +13,12 @@ for name in ("fsck.py", "clean.py", "snapshot.py", "repository.py"):
     print(f"== {name}", file=sys.stderr)
     subprocess.run([sys.executable, str(HERE / name), *sys.argv[1:]], check=True)
 for name in (
+    "xray.py",
     "modules.py",
+    "graph.py",
+    "why.py",
+    "collect.py",
+    "cacheprog.py",
     "journal.py",
     "redis_capture.py",
     "redis_scan.py",

@@ -2,8 +2,9 @@
 
     PYTHONPATH=tests python make/fuzz_scan.py [STREAMS] [SEED] [--fast]
 
-The compiled twin is built with the address and undefined behaviour sanitizers of gcc, and this program starts itself again with
-their library loaded first. `--fast` leaves the sanitizers out. The first difference, or the first bad access, ends it.
+So are both twins of a lane, on real sockets. The compiled twin is built with the address and undefined behaviour sanitizers of gcc,
+and this program starts itself again with their library loaded first. `--fast` leaves the sanitizers out. The first difference, or the
+first bad access, ends it.
 """
 
 import os
@@ -18,10 +19,14 @@ from go_cache_safeguard.redis.fast import Fast, fast_calls, scan_python
 from go_cache_safeguard.redis.resp import Limits
 from go_cache_safeguard.redis.rules import Rules, parse_patterns
 from go_cache_safeguard.redis.tablefile import load_table
+from redislanes import PYTHON, play, steps
+from redislanes import compiled as lane_twin
 from redisstreams import Twin, compiled, expected, forms, stream
 
 CHECKED = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 STREAMS, EVERY = 200_000, 100_000
+_LANES = 20
+"""How many streams are compared for each lane."""
 
 
 def compare(twin: Twin, streams: int, seed: int) -> None:
@@ -32,6 +37,7 @@ def compare(twin: Twin, streams: int, seed: int) -> None:
     small = Fast(protected.calls, limits=Limits(arguments=3, argument_bytes=9, request_bytes=20), timed=protected.timed)
     sent = forms(plain, table)
     random = Random(seed)  # noqa: S311 - a seed, so that a difference can be seen again
+    both = PYTHON, lane_twin(twin.module)
     size = taken = requests = whole = 0
     began = time.monotonic()
     for number in range(1, streams + 1):
@@ -40,6 +46,11 @@ def compare(twin: Twin, streams: int, seed: int) -> None:
         wanted, found = expected(data, fast)
         if not wanted == scan_python(data, fast) == twin(data, fast):
             raise SystemExit(f"{data!r}: {wanted}, {scan_python(data, fast)}, {twin(data, fast)}")
+        if number % _LANES == 0:
+            happens = steps(random, sent, 3)
+            one, other = (play(of, happens, (plain, protected, small)) for of in both)
+            if one != other:
+                raise SystemExit(f"{happens!r}: {one}, {other}")
         size, taken, requests, whole = (
             size + len(data),
             taken + wanted[0],

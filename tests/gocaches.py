@@ -14,6 +14,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 PINNED = ("go1.21.13", "go1.27.3")
 """The oldest and the newest that we promise to understand."""
+MIDDLE = "go1.24.11"
+"""The first with GOCACHEPROG and with cached programs, between the two."""
+EVERY = (PINNED[0], MIDDLE, PINNED[-1])
+"""For what differs from release to release."""
 OWN = "own"
 """Stands for the machine's own go."""
 

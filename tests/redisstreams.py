@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import twins
 from go_cache_safeguard.redis.commands import Table
-from go_cache_safeguard.redis.fast import Fast, Words
+from go_cache_safeguard.redis.fast import Fast, Scanner, Words
 from go_cache_safeguard.redis.resp import RequestReader, encode
 
 Scanned: TypeAlias = tuple[int, list[bytes]]
@@ -63,21 +63,30 @@ WORDS = (
 
 def compiled(directory: Path, *flags: str) -> Path:
     """Compile the twin, every warning an error."""
-    return twins.compiled("redis/_scan.c", directory, *flags)
+    return twins.compiled("redis/_lane.c", directory, *flags)
 
 
 class Twin:
     """A compiled twin, to be called as the Python one is.
 
     Attributes:
-        raw: Its own function.
+        module: What was loaded.
     """
 
     def __init__(self, path: Path) -> None:
-        self.raw: Callable[..., Scanned] = twins.loaded(path).scan
+        self.module = twins.loaded(path)
+        self._scanners: dict[int, tuple[Fast, Scanner]] = {}
+
+    def raw(self, *words: Any) -> Scanned:
+        """A scan by a scanner that nobody used before."""
+        found: Scanned = self.module.Scanner(*words[:5])(*words[5:])
+        return found
 
     def __call__(self, data: bytes, fast: Fast, start: int = 0) -> Scanned:
-        return self.raw(*fast.compiled, data, start)
+        """A scan by a scanner that remembers others."""
+        if id(fast) not in self._scanners:
+            self._scanners[id(fast)] = fast, self.module.Scanner(*fast.compiled)
+        return self._scanners[id(fast)][1](data, start)
 
 
 def expected(data: bytes, fast: Fast) -> tuple[Scanned, list[tuple[bytes, ...]]]:

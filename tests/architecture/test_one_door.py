@@ -10,8 +10,14 @@ DOOR = "snapshot/quarantine.py"
 ELSEWHERE = {
     ("flows/redis_hitrate.py", "replace"): "its own small file of what is known of a server, as a whole",
     ("flows/redis_sockets.py", "unlink"): "a Unix socket at which nobody listens, in the place of ours",
+    ("flows/shim.py", "replace"): "its own small script, as a whole: a shell may be reading the old one",
+    ("flows/shim.py", "unlink"): "the same script, known by its first line, when a person takes it away",
     ("flows/textfile.py", "replace"): "its own file of metrics, as a whole",
     ("flows/textfile.py", "ftruncate"): "the new one, which it has just opened",
+    (
+        "gocache/native.py",
+        "ftruncate",
+    ): "what it writes itself in the place of go: an entry to its length, or to nothing if it did not go in",
     ("journal/store.py", "replace"): "its own head file, as a whole",
     ("journal/store.py", "ftruncate"): "the new head file that it has just opened",
     ("journal/sealer.py", "ftruncate"): "what a crash or a full disk left of the last line of our own checkpoints",

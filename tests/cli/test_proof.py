@@ -69,6 +69,7 @@ def test_a_failed_proof_rolls_back_by_itself_and_keeps_the_evidence(guard: Safeg
     value = json.loads(evidence.read_text())
     assert (value["schema"], value["op"], value["passed"]) == ("go-cache-safeguard/evidence/1", operation["op"], False)
     assert [(step["check"], step["outcome"]) for step in value["steps"]] == [("canary", "PASS"), ("test", "BLOCK")]
+    assert (guard.state / "costs.sqlite").exists(), "what the compilers of the canary took is remembered"
     assert "lib_test.go:7: hello" in value["steps"][1]["kept"]["failures"][0]["said"]
     shown = guard.run("ops", "show", operation["op"]).stdout
     assert str(evidence) in shown

@@ -129,6 +129,22 @@ def test_what_is_held_needs_a_token_and_counts_once(line: Line) -> None:
     assert line.client("DBSIZE") == 21
 
 
+def test_throwing_values_away_is_held_if_somebody_wants_that_and_goes_once(line: Line) -> None:
+    gone = line.json("redis", "del", "user:1:name", "user:2:name", *_set(*_ALLOWED))
+    due = _set("redis.trash_retention=0s")
+    held = line.run("redis", "trash", "purge", "--confirm", "--detach", *due, code=11)
+    op = held.stderr.split("error: ")[1].split(" ")[0]
+    assert f"go-cache-safeguard purge {op}" in held.stderr
+    line.run("redis", "trash", "purge", gone["op"], "--token-file", "-", typed="", code=2)
+    line.run("ops", "token", op, "-o", "token")
+    text = (line.home / "token").read_text()
+    assert "1 of 1 items" in line.run("redis", "trash", "purge", op, "--token-file", "-", typed=text).stdout
+    assert "nothing is due" in line.run("redis", "trash", "purge", *due).stdout
+    line.run("purge", op, "--token-file", "-", typed=text, code=12)
+    line.run("redis", "undo", gone["op"], code=12)
+    line.run("audit", "verify")
+
+
 def test_passwords_come_from_a_variable_or_a_private_file_and_are_never_shown(line: Line) -> None:
     line.client("CONFIG", "SET", "requirepass", "geheim")
     assert "geheim" not in line.run("redis", "check", "user:1:name", "--url", "redis://u:geheim@h", code=2).stderr

@@ -24,15 +24,19 @@ class Shell:
         return self.base / "cache"
 
     def run(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        return self.tool("snapshot", *arguments, code=code)
+
+    def tool(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.base),
             "GOCACHE": str(self.cache),
             "GO_CACHE_SAFEGUARD_STATE_DIR": str(self.base / "state"),
+            "GO_CACHE_SAFEGUARD_APPROVAL_SELF": "always",
             "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src"),
         }
         done = subprocess.run(
-            [*COMMAND, "snapshot", *arguments],
+            [*COMMAND, *arguments],
             env=environ,
             cwd=self.base,
             stdin=subprocess.DEVNULL,
@@ -108,3 +112,17 @@ def test_what_makes_no_sense_is_refused(shell: Shell) -> None:
         done = shell.run(*arguments, code=2)
         assert "secret" not in done.stderr
     assert not (shell.base / "state" / "repository").exists()
+
+
+def test_a_prune_is_held_and_carried_out_once_it_is_approved(shell: Shell) -> None:
+    for _ in range(2):
+        shell.run("create")
+    held = shell.run("prune", "--keep-last", "1", "--grace", "0s", "--detach", code=11)
+    op = held.stderr.split("error: ")[1].split(" ")[0]
+    assert len(shell.json("list")["snapshots"]) == 2
+    shell.run("prune", op, code=11)
+    shell.tool("ops", "token", op, "-o", "token")
+    done = shell.json("prune", op, "--token-file", "token")
+    assert (done["state"], done["outcome"]["snapshots"]) == ("PURGED", 1)
+    assert len(shell.json("list")["snapshots"]) == 1
+    shell.run("prune", op, code=12)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +21,12 @@ from go_cache_safeguard.config.files import load_config
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.core.lifecycle import UNFINISHED, State
 from go_cache_safeguard.core.verdict import Outcome, Verdict
-from go_cache_safeguard.flows.clean import clean
+from go_cache_safeguard.flows.clean import How, clean
+from go_cache_safeguard.flows.disposal import dispose
 from go_cache_safeguard.flows.progress import Silent
 from go_cache_safeguard.flows.prove import Proof, Prover
-from go_cache_safeguard.flows.purge import purge, stored
+from go_cache_safeguard.flows.purge import dispose as purge
+from go_cache_safeguard.flows.purge import plan_of, stored, verdict_of
 from go_cache_safeguard.flows.recover import recover
 from go_cache_safeguard.flows.remove import Manner
 from go_cache_safeguard.flows.session import Session
@@ -105,8 +108,8 @@ def undone(base: Path, phase: str = "") -> None:
 def purged(base: Path, phase: str = "") -> None:
     session = session_in(base, phase)
     with session.journal() as journal:
-        for due in stored(session, journal.operations()):
-            purge(session, journal, due, per_second=0)
+        due = stored(session, journal.operations())
+    dispose(session, plan_of(session, due, whole=0), verdict_of(due, time.time()), purge, How())
 
 
 def recovered(base: Path) -> None:

@@ -11,6 +11,7 @@ from go_cache_safeguard.approval.evidence import schema_of_pack
 from go_cache_safeguard.approval.voter import Role
 from go_cache_safeguard.config.document import config_page, exit_codes_page, lifecycle_table
 from go_cache_safeguard.core.errors import Failure
+from go_cache_safeguard.gocache.cilint import RULES
 from go_cache_safeguard.redis.document import commands_page
 from go_cache_safeguard.redis.tablefile import load_table
 from go_cache_safeguard.web import api
@@ -19,6 +20,7 @@ from go_cache_safeguard.web.site import MATRIX
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- lifecycle:begin -->\n", "<!-- lifecycle:end -->"
 ROUTES = ("<!-- routes:begin -->\n", "<!-- routes:end -->")
+CI_RULES = ("<!-- rules:begin -->\n", "<!-- rules:end -->")
 COMMANDS = ("<!-- commands:begin -->\n", "<!-- commands:end -->")
 
 
@@ -39,15 +41,25 @@ def _below(kind: type[Failure]) -> Iterator[type[Failure]]:
 
 def pages() -> dict[Path, str]:
     """What each generated file should hold."""
-    architecture, redis, calls = (ROOT / "docs" / f"{name}.md" for name in ("architecture", "redis", "api"))
+    architecture, redis, calls, ci = (ROOT / "docs" / f"{name}.md" for name in ("architecture", "redis", "api", "ci"))
     return {
         ROOT / "docs" / "config.md": config_page(),
         ROOT / "docs" / "exit-codes.md": exit_codes_page(failures()),
         architecture: _between(architecture.read_text(), BEGIN, END, lifecycle_table()),
         redis: _between(redis.read_text(), *COMMANDS, commands_page(load_table())),
+        ci: _between(ci.read_text(), *CI_RULES, rules_table()),
         calls: _between(calls.read_text(), *ROUTES, routes_table()),
         ROOT / "docs" / "evidence.schema.json": f"{json.dumps(schema_of_pack(), indent=2)}\n",
     }
+
+
+def rules_table() -> str:
+    """Every rule of `ci lint`."""
+    rows = ["| rule | | what it costs | instead | seen |", "| --- | --- | --- | --- | --- |"]
+    rows += [
+        f"| `{rule.id}` | {rule.grade} | {rule.meaning} | {rule.instead} | {rule.seen} |" for rule in RULES.values()
+    ]
+    return "\n".join(rows) + "\n"
 
 
 def routes_table() -> str:

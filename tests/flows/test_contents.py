@@ -3,18 +3,20 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from auditing import session_at
-from go_cache_safeguard.approval.evidence import CONTENTS, UNKNOWN
+from go_cache_safeguard.approval.evidence import CONTENTS, REBUILD, UNKNOWN
 from go_cache_safeguard.core.plan import Item, Plan
 from go_cache_safeguard.core.verdict import Verdict
 from go_cache_safeguard.flows.checks import run_checks
 from go_cache_safeguard.flows.clean import Held, clean
 from go_cache_safeguard.flows.contents import contents_of
+from go_cache_safeguard.flows.costs import record_costs
 from go_cache_safeguard.flows.desk import desk_of
 from go_cache_safeguard.flows.inspect import Effort, look
 from go_cache_safeguard.flows.pack import pack_of
@@ -29,6 +31,7 @@ from go_cache_safeguard.gocache.entry import Entry
 from go_cache_safeguard.gocache.index import RACY_NS, Index, News
 from go_cache_safeguard.gocache.inventory import Action, Inventory, Output, Shape
 from go_cache_safeguard.gocache.layout import action_name, output_name
+from go_cache_safeguard.gotool.actiongraph import BuildAction
 from go_cache_safeguard.tree.root import open_root
 from gocaches import GoCache
 
@@ -199,10 +202,37 @@ def test_twenty_packages_are_named_and_a_name_is_cut_and_otherwise_as_it_is(tmp_
     assert packages["..."] == (20, sum(10 * n + 175 for n in range(1, 11)))
 
 
+def test_what_would_go_is_priced_once_and_what_was_measured_is_told_from_what_is_estimated(tmp_path: Path) -> None:
+    session, plan = session_at(tmp_path), plan_of(1, 2, 3)
+    remember(session, plan, output_at(1, "fmt", 10), output_at(2, "io", 20))
+    record_costs(
+        session, [seen_building("fmt", "a" * 20, 2.5)], toolchain="go1.27.3", outputs=[output_at(1, "fmt", 10)]
+    )
+    told = contents_of(session, plan)[REBUILD]
+    assert isinstance(told, dict)
+    # Both archives carry the same build ID here, so both were seen. Of the third nobody knows what its two items are.
+    assert {name: told[name] for name in ("outputs", "measured", "unknown", "ms")} == {
+        "outputs": 2,
+        "measured": 2,
+        "unknown": 2,
+        "ms": 5000,
+    }
+    cost = held(session, plan)["rebuild_cost"]
+    assert (cost["state"], cost["text"]) == ("KNOWN", "at least 5.0 CPU s of compilers, if all of it is needed again")
+    only_entries = replace(plan, items=tuple(item for item in plan.items if item.name.endswith("-a")))
+    assert contents_of(session, only_entries)[REBUILD] == {**told, "unknown": 1}
+
+
+def seen_building(package: str, half: str, seconds: float) -> BuildAction:
+    """A step of an action graph in which the compiler ran."""
+    cpu_ns = int(seconds * 10**9)
+    return BuildAction(1, "build", package, half, "", True, ("compile",), cpu_ns, cpu_ns, "", "")  # noqa: FBT003 - a row
+
+
 def test_a_plan_about_anything_else_has_no_such_tables(tmp_path: Path) -> None:
     session, plan = session_at(tmp_path), plan_of(1)
     remember(session, plan, output_at(1, "fmt", 10))
-    assert contents_of(session, plan).keys() == {CONTENTS}
+    assert contents_of(session, plan).keys() == {CONTENTS, REBUILD}
     for other in ("redis", "go-module-cache"):
         asked = Plan(other, plan.target, plan.identity, (), plan.requester, plan.made_at, 0, plan.items)
         assert contents_of(session, asked) == {}

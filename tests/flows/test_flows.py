@@ -205,7 +205,7 @@ def test_a_kept_plan_that_was_touched_is_void(
 
 def test_the_doctor_says_what_stands_in_the_way_and_goes_on(session: Session, cache: SmallCache) -> None:
     found = {one.check: one for one in doctor.examine(session, cache.root)}
-    assert list(found) == ["python", "go", "cache", "processes", "state", "journal"]
+    assert list(found) == ["python", "go", "cache", "processes", "state", "vanished", "journal"]
     assert found["go"].outcome is Outcome.BLOCK
     assert found["go"].remedy
     assert {found[name].outcome for name in ("python", "cache", "processes", "journal")} <= {Outcome.PASS, Outcome.WARN}

@@ -6,10 +6,12 @@ from functools import partial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from go_cache_safeguard.redis import _lane
 from go_cache_safeguard.redis.call import Answer, Call, Held, Pass
 from go_cache_safeguard.redis.checks.names import may_lose
 from go_cache_safeguard.redis.conversation import Conversation, Setting
 from go_cache_safeguard.redis.fast import KeysSeen, fast_calls
+from go_cache_safeguard.redis.lane import Lane, LanePython
 from go_cache_safeguard.redis.resp import RequestReader, encode
 from go_cache_safeguard.redis.rules import Rules, parse_patterns
 from go_cache_safeguard.redis.tablefile import load_table
@@ -78,27 +80,93 @@ def _none(_call: Call) -> Answer:
     return Held("op_1", "no")
 
 
+class Carried:
+    """A conversation with a lane beside it, as the proxy has both.
+
+    Attributes:
+        said: What the client got.
+        by: How many chunks of the client went by.
+    """
+
+    def __init__(self, made: Callable[[Callable[[bytes], None], Callable[[bytes], None]], Lane]) -> None:
+        numbers = iter(range(10_000))
+        self._lane = made(self._client_sent, self._server_sent)
+        self.talk = Conversation(
+            SETTING,
+            KeysSeen(OK),
+            lambda length: next(numbers).to_bytes(length, "big"),
+            lambda: NOW,
+            lane=self._lane,
+        )
+        self._sent = bytearray()
+        self.said = bytearray()
+        self.by = 0
+        self._lane.to_client, self._lane.to_server = self.said.extend, self._went_by
+
+    def sent(self) -> bytes:
+        """What the server gets."""
+        sent = bytes(self._sent)
+        self._sent.clear()
+        return sent
+
+    def client_sent(self, data: bytes) -> None:
+        self._lane.client_sent(data)
+
+    def server_sent(self, data: bytes) -> None:
+        self._lane.server_sent(data)
+
+    def decided(self, answer: Answer) -> None:
+        self._sent += self.talk.decided(answer)
+
+    def _went_by(self, data: bytes) -> None:
+        self.by += 1
+        self._sent += data
+
+    def _client_sent(self, data: bytes) -> None:
+        self._sent += self.talk.client_sent(data)
+
+    def _server_sent(self, data: bytes) -> None:
+        self.said += self.talk.server_sent(data)
+        self._sent += self.talk.go_on()
+
+
+class Closed(LanePython):
+    """Hands over everything."""
+
+    def client_sent(self, data: bytes, /) -> None:
+        self._on_client(data)
+
+    def server_sent(self, data: bytes, /) -> None:
+        self._on_server(data)
+
+
+LANES = (Closed, LanePython, _lane.Lane)
+
+
 def _played(
-    pieces: Sequence[bytes], size: int, gate: Callable[[Call], Answer] = _some
+    pieces: Sequence[bytes],
+    size: int,
+    gate: Callable[[Call], Answer] = _some,
+    made: Callable[[Callable[[bytes], None], Callable[[bytes], None]], Lane] = Closed,
 ) -> tuple[list[tuple[bytes, ...]], bytes]:
     """Bring the pieces through a conversation with a small server, whose replies come in pieces of a size."""
-    numbers = iter(range(10_000))
-    talk = Conversation(SETTING, KeysSeen(OK), lambda length: next(numbers).to_bytes(length, "big"), lambda: NOW)
-    server, said, waiting, outbox, coming = SmallServer(), b"", b"", b"", list(pieces)
+    carried = Carried(made)
+    talk, server, waiting, outbox, coming = carried.talk, SmallServer(), b"", b"", list(pieces)
     while True:
         if waiting and talk.reads:
-            sent, waiting = talk.client_sent(waiting), b""
+            carried.client_sent(waiting)
+            waiting = b""
         elif talk.asked is not None:
             (call, _), talk.asked = talk.asked, None
-            sent = talk.decided(gate(call))
+            carried.decided(gate(call))
         elif outbox:
-            said += talk.server_sent(outbox[:size])
-            outbox, sent = outbox[size:], talk.go_on()
+            carried.server_sent(outbox[:size])
+            outbox = outbox[size:]
         elif coming:
-            waiting, sent = waiting + coming.pop(0), b""
+            waiting += coming.pop(0)
         else:
-            return server.done, said
-        outbox += server.feed(sent)
+            return server.done, bytes(carried.said)
+        outbox += server.feed(carried.sent())
 
 
 _KEYS = st.sampled_from([b"page:1", b"session:1", b"k"])
@@ -118,13 +186,19 @@ _WORDS = st.one_of(
 @given(st.lists(_WORDS, max_size=25), st.lists(st.integers(0, 2_000), max_size=12), st.integers(1, 60))
 def test_any_cut_gives_the_same(words: list[tuple[bytes, ...]], at: list[int], size: int) -> None:
     data = b"".join(map(encode, words))
-    assert _played(_cut(data, at), size) == _played([data], 1 << 20)
+    whole = _played([data], 1 << 20)
+    for made in LANES:
+        assert _played(_cut(data, at), size, made=made) == whole
 
 
 @settings(max_examples=100)
 @given(st.lists(_WORDS, max_size=25))
 def test_what_was_held_is_never_done_and_every_request_has_one_reply(words: list[tuple[bytes, ...]]) -> None:
-    done, said = _played([b"".join(map(encode, words))], 1 << 20, _none)
+    for made in LANES:
+        _one_reply_each(words, *_played([b"".join(map(encode, words))], 1 << 20, _none, made))
+
+
+def _one_reply_each(words: list[tuple[bytes, ...]], done: list[tuple[bytes, ...]], said: bytes) -> None:
     assert {one[0].upper() for one in done} <= {b"GET", b"SET", b"PING", b"SELECT"}
     assert not any(b"session:1" in one[:2] and one[0].upper() == b"SET" for one in done)
     assert not any(one[3:] == (b"EX", b"0") for one in done)
@@ -146,6 +220,34 @@ def test_cut_at_every_byte() -> None:
     ]
     data = b"".join(map(encode, words))
     whole = _played([data], 1 << 20)
-    for at in range(len(data)):
-        assert _played([data[:at], data[at:]], 1 << 20) == whole
-    assert _played([data[at : at + 1] for at in range(len(data))], 1) == whole
+    for made in LANES:
+        for at in range(len(data)):
+            assert _played([data[:at], data[at:]], 1 << 20, made=made) == whole
+        assert _played([data[at : at + 1] for at in range(len(data))], 1, made=made) == whole
+
+
+def test_requests_of_one_piece_each_go_by_where_they_may() -> None:
+    words: list[tuple[bytes, ...]] = [
+        (b"GET", b"k"),
+        (b"SET", b"page:1", b"x"),
+        (b"MULTI",),
+        (b"GET", b"k"),
+        (b"EXEC",),
+        (b"GET", b"k"),
+        (b"SET", b"session:1", b"v"),
+        (b"GET", b"k"),
+    ]
+    for made in (LanePython, _lane.Lane):
+        carried, server = Carried(made), SmallServer()
+        for one in words:
+            carried.client_sent(encode(one))
+            outbox = server.feed(carried.sent())
+            while outbox or carried.talk.asked is not None:
+                if carried.talk.asked is not None:
+                    carried.talk.asked = None
+                    carried.decided(Held("op_1", "no"))
+                else:
+                    carried.server_sent(outbox)
+                outbox = server.feed(carried.sent())
+        assert carried.by == 4
+        assert server.done == [(b"GET", b"k"), (b"SET", b"page:1", b"x"), *[(b"GET", b"k")] * 3]

@@ -18,6 +18,9 @@ from go_cache_safeguard.core.operation import operation_id
 from go_cache_safeguard.flows import database as fleet
 from go_cache_safeguard.flows import migrate, retention
 from go_cache_safeguard.flows.audit import audit
+from go_cache_safeguard.flows.clean import Held, How
+from go_cache_safeguard.flows.disposers import resume
+from go_cache_safeguard.flows.recover import recover
 from go_cache_safeguard.flows.retention import NotRetired
 from go_cache_safeguard.journal.database import DatabaseBad
 from go_cache_safeguard.journal.record import Entry
@@ -75,7 +78,7 @@ def filled(database: Database) -> list[bytes]:
 
 def test_tables_go_up_down_and_up_again_with_what_is_in_them(empty: Database) -> None:
     owner = empty.engine(OWNER, migrates=True)
-    assert [step.done for step in migrate.steps(owner)] == [False] * 3
+    assert [step.done for step in migrate.steps(owner)] == [False] * 4
     assert all(step.done for step in migrate.upgrade(owner, SERVICE))
     assert migrate.differences(owner, [METADATA]) == []
     service = empty.engine()
@@ -166,7 +169,7 @@ def test_a_password_that_others_can_read_is_not_used(database: Database) -> None
 
 def test_the_command_shows_makes_and_checks(run: Run, database: Database) -> None:
     steps = json.loads(run("current", "--json").stdout)["steps"]
-    assert [(it["name"], it["done"]) for it in steps] == [(f"journal_000{at}", True) for at in (1, 2, 3)]
+    assert [(it["name"], it["done"]) for it in steps] == [(f"journal_000{at}", True) for at in (1, 2, 3, 4)]
     assert "done" in run("upgrade").stdout
     filled(database)
     assert "has to be" not in run("downgrade", "base", code=ExitCode.REFUSED).stdout
@@ -241,6 +244,31 @@ def test_a_retention_that_was_stopped_goes_on_from_there(database: Database, mon
     assert (database.folder / "two/records.txt").read_bytes() == (database.folder / "three/records.txt").read_bytes()
     assert retention.plan(session, owner, "main", keep_s=0).empty
     assert database.journal().verify() == []
+
+
+@pytest.mark.parametrize("dies", ["_succeed", "_export", "_read_again", "_remove", ""])
+def test_a_retention_that_was_approved_is_finished_by_recover_wherever_it_was_killed(
+    database: Database, monkeypatch: pytest.MonkeyPatch, dies: str
+) -> None:
+    filled(database)
+    session, owner = database.program(), database.engine(OWNER)
+    made = retention.plan(session, owner, "main", keep_s=0)
+    with pytest.raises(Held):
+        retention.retire(session, owner, made, database.folder / "one", How(always_ask=True))
+    with session.journal() as own:
+        op = own.operations()[-1].id
+        own.advance(op, State.APPROVED, {"approver": "uid:1001(bob)", "channel": "terminal"})
+    with monkeypatch.context() as patched:
+        if dies:
+            patched.setattr(retention, dies, _killed)
+        else:
+            patched.setattr(retention, "finish", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            resume(session, op)
+    assert [(it.op, it.now, it.problem) for it in recover(session, None, wait_s=0)] == [(op, State.PURGED, "")]
+    assert retention.plan(session, owner, "main", keep_s=0).empty
+    assert database.journal().log != made.log
+    assert recover(session, None, wait_s=0) == []
 
 
 def _killed(*_: object) -> None:

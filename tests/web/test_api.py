@@ -94,7 +94,10 @@ def test_a_host_files_an_operation_people_approve_it_and_it_is_used_once(site: A
     assert good(calls("POST", f"{ROOT}/operations", sent, token=host)) == filed
     problem(calls("POST", f"{op}/consume", {"digest": DIGEST}, token=host), 409)
     problem(calls("POST", f"{op}/approve", {"typed": "0" * 8}, token=bob), 403, "not-approved")
-    ballot = good(calls("POST", f"{op}/approve", {"typed": DIGEST[:8]}, token=bob))
+    other = {"typed": DIGEST[:8], "evidence": "0" * 64}
+    assert "look again" in problem(calls("POST", f"{op}/approve", other, token=bob), 403, "not-approved")["hint"]
+    seen = calls("GET", f"{op}/evidence", token=bob).json()["digest"]
+    ballot = good(calls("POST", f"{op}/approve", {"typed": DIGEST[:8], "evidence": seen}, token=bob))
     assert (ballot["state"], ballot["approvers"], ballot["left"]) == ("APPROVED", ["user:bob"], 0)
     problem(calls("POST", f"{op}/approve", {"typed": DIGEST[:8]}, token=bob), 409)
     problem(calls("POST", f"{op}/consume", {"digest": "0" * 64}, token=host), 409)
@@ -108,6 +111,7 @@ def test_a_host_files_an_operation_people_approve_it_and_it_is_used_once(site: A
     problem(calls("POST", f"{op}/outcome", {"state": "UNKNOWN"}, token=host), 409)
     steps = [one["step"] for one in good(calls("GET", f"{op}/records", token=host))["records"]]
     assert steps == ["REQUESTED", "CHECKED", "HELD", "APPROVED", "PASSED", "outcome-told"]
+    assert site.site.desks("").operation(sent["op"]).data["seen"] == seen
 
 
 def test_the_same_id_is_never_two_operations(site: ApiSite, calls: Calls) -> None:

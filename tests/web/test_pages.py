@@ -77,6 +77,7 @@ def test_somebody_logs_in_finds_what_waits_and_approves_it_by_typing_its_digits(
         "user:bob",
         "page",
     )
+    assert len(operation.data["seen"]) == 64, "the journal says which evidence was on the page"
 
 
 def test_the_number_of_items_confirms_as_well_and_another_number_does_not(eyes: Eyes, house: House) -> None:

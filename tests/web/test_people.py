@@ -1,14 +1,18 @@
 """People, sessions, tokens and attempts: the same in a file and in a shared database, and each tenant's alone."""
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from go_cache_safeguard.approval.voter import Channel, Role
 from go_cache_safeguard.web.people import (
+    SESSION,
     ApiToken,
     Journey,
     NameTaken,
@@ -106,6 +110,42 @@ def test_a_session_or_a_token_ends_with_its_time_and_its_person(people: People) 
         people.revoke("", "tok-1")
     with pytest.raises(NoSuchPerson):
         people.mint("", ApiToken("tok-2", "nobody", frozenset(), NOW, NOW + 1), hashed("u"))
+
+
+def test_a_session_that_nobody_uses_ends_by_the_clock_of_the_database(people: People) -> None:
+    people.add("", "alice", EVERY, NOW)
+    alice = people.person("", "alice")
+    assert alice is not None
+    people.begin("", hashed("s"), alice, "user:alice", NOW, lifetime_s=60)
+
+    def later(seconds: int) -> None:
+        with people._writing() as db:
+            db.execute(sa.update(SESSION).values(used_s=SESSION.c.used_s - seconds))
+
+    later(500)
+    assert people.session("", hashed("s"), NOW, idle_s=600) is not None
+    later(50)
+    assert people.session("", hashed("s"), NOW, idle_s=600, used=True) is not None
+    later(599)
+    assert people.session("", hashed("s"), NOW, idle_s=600, used=True) is not None, "it was used"
+    later(600)
+    assert people.session("", hashed("s"), NOW, idle_s=600, used=True) is None
+    assert people.session("", hashed("s"), NOW, idle_s=600) is None, "asking does not bring it back"
+    assert people.session("", hashed("s"), NOW) is not None
+
+
+def test_a_file_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "people.sqlite"
+    people_in_file(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE person_session DROP COLUMN used_s")
+    people = people_in_file(path)
+    people.add("", "alice", EVERY, NOW)
+    alice = people.person("", "alice")
+    assert alice is not None
+    people.begin("", hashed("s"), alice, "user:alice", NOW, lifetime_s=60)
+    assert people.session("", hashed("s"), NOW, idle_s=600, used=True) is not None
+    people.close()
 
 
 def test_a_tenant_sees_its_own_people_only(people: People) -> None:

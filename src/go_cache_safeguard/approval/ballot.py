@@ -21,7 +21,7 @@ from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.lifecycle import PENDING, State, may_follow
 from go_cache_safeguard.core.operation import Operation, is_over
 from go_cache_safeguard.core.person import same_person
-from go_cache_safeguard.journal.law import AGREED, REVIEWED, TOKEN
+from go_cache_safeguard.journal.law import AGREED, REVIEWED, SEEN, TOKEN
 from go_cache_safeguard.journal.record import Entry, Record
 
 MOST = 9
@@ -82,12 +82,14 @@ class Rules:
         accounts: Principals of all login accounts of this machine; empty if they are not known.
         expires_s: Seconds that something new may wait.
         server: Where people decide instead, an https address; empty if they do it here.
+        served: Whether this is the desk of a server, to which people come by its pages and its API.
     """
 
     terms: Terms = Terms()
     accounts: tuple[str, ...] = ()
     expires_s: int = 86_400
     server: str = ""
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,16 +218,17 @@ def expire(case: Case) -> Sequence[Entry]:
     return [Entry(str(State.EXPIRED), {})] if is_over(case.operation, case.now_s) else []
 
 
-def approve(case: Case, voter: Voter, typed: str) -> Answer:
+def approve(case: Case, voter: Voter, typed: str, seen: str = "") -> Answer:
     """Somebody has looked at the plan and agrees.
 
     Args:
         case: A held operation.
         voter: Who.
         typed: 8 or more of the first digits of the plan's digest.
+        seen: SHA-256 of the evidence that they were shown, in its canonical form; empty if they were shown none.
     """
     stop = _stop(case) or _wrong_digest(case, typed)
-    return _counted(case, voter, {}) if stop is None else stop
+    return _counted(case, voter, {SEEN: seen} if seen else {}) if stop is None else stop
 
 
 def redeem(case: Case, token: Token, by: str) -> Answer:
@@ -241,9 +244,9 @@ def redeem(case: Case, token: Token, by: str) -> Answer:
         return stop
     minted = next((it for it in case.records if it.step == TOKEN and it.data.get("sha256") == token.stored), None)
     if minted is None:
-        return Denied("this token was not given out for it", _MINT.format(op=case.operation.id))
+        return Denied("this token was not given out for it", _mint(case))
     if any(record.data.get("token") == token.stored for record in case.records):
-        return Denied("the token was used before", _MINT.format(op=case.operation.id))
+        return Denied("the token was used before", _mint(case))
     approver = str(minted.data.get("approver"))
     grant = Grant(str(minted.op), str(minted.data.get("digest")), approver, _number(minted.data.get("expires_s")))
     verdict = check_grant(
@@ -256,7 +259,7 @@ def redeem(case: Case, token: Token, by: str) -> Answer:
         now=case.now_s,
     )
     if isinstance(verdict, Denied):
-        return Denied(verdict.reason, _MINT.format(op=case.operation.id))
+        return Denied(verdict.reason, _mint(case))
     voter = Voter(approver, frozenset({Role.APPROVER}), Channel.TOKEN, _names(minted.data.get("also")))
     return _counted(case, voter, {"by": by, "token": token.stored})
 
@@ -432,6 +435,7 @@ def plain(text: str) -> str:
 
 
 _MINT = "an approver mints one with `go-cache-safeguard ops token {op} --output FILE`"
+_MINT_THERE = "an approver mints one at the server: POST /api/v1/operations/{op}/token"
 _LINK = "an administrator says which accounts are whose: `go-cache-safeguard serve people link NAME uid:N` (or `none`)"
 
 
@@ -526,6 +530,11 @@ def _approvers(operation: Operation, records: Sequence[Record]) -> tuple[str, ..
     if told or State.APPROVED not in operation.states:
         return told or tuple(vote.principal for vote in _votes(records))
     return (str(operation.data.get("approver", "")),)  # approved before several were
+
+
+def _mint(case: Case) -> str:
+    """How a token comes into being where this is decided."""
+    return (_MINT_THERE if case.rules.served else _MINT).format(op=case.operation.id)
 
 
 def _digest(case: Case) -> str:

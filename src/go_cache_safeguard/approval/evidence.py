@@ -22,6 +22,8 @@ SCHEMA = "go-cache-safeguard/evidence-pack/1"
 UNKNOWN = "UNKNOWN"
 CONTENTS = "contents"
 """Where the record HELD keeps tables of what would go that its plan does not tell, each as `counted` makes it."""
+REBUILD = "rebuild"
+"""Where the record HELD keeps what it costs to make again what would go, in CPU milliseconds; see `_PRICE`."""
 PRIOR = 10
 """How many earlier operations on the same target a pack tells of."""
 
@@ -122,7 +124,7 @@ def evidence_pack(
         "reasons": _lines(data.get("reasons", ())),
         "blast_radius": _blast_radius(data, verdicts),
         "dependents": _dependents(data),
-        "rebuild_cost": _part(Standing.UNKNOWN, "nobody has measured what making it again costs"),
+        "rebuild_cost": _rebuild_cost(data.get(REBUILD)),
         "failing_traces": _part(Standing.UNKNOWN, "no traces of the services that use it are collected"),
         "prediction": _part(Standing.UNKNOWN, "the removal was not simulated"),
         "undo": _undo(data, verdicts),
@@ -338,6 +340,25 @@ def _undo_of(verdict: Mapping[str, Any] | None, how: str, what: str) -> dict[str
     return _part(Standing.UNKNOWN, f"{how}; whether that will work is not certain", lines)
 
 
+def _rebuild_cost(told: Any) -> dict[str, Value]:
+    """What making it again costs, as it was known when the operation was held."""
+    if not _fits(told, _PRICE) or not told["outputs"]:
+        return _part(Standing.UNKNOWN, "nobody has measured what making it again costs")
+    guessed, unknown = told["outputs"] - told["measured"], told["unknown"]
+    lines = [f"measured while builds ran: {told['measured']:,} outputs, {_seconds(told['measured_ms'])}"]
+    if guessed:
+        low, high = (_seconds(told[name] - told["measured_ms"]) for name in ("low_ms", "high_ms"))
+        lines.append(f"estimated: {guessed:,} outputs, {low} to {high}; {told['rate']}")
+    if unknown:
+        lines.append(f"unknown: {unknown:,} entries that no look has seen, or whose size is not known")
+    about = "at least " if unknown else "about " if guessed else ""
+    return _part(Standing.KNOWN, f"{about}{_seconds(told['ms'])} of compilers, if all of it is needed again", lines)
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1000:,.1f} CPU s"
+
+
 def _snapshot(data: Mapping[str, Any]) -> dict[str, Value]:
     """A copy that was there before the decision; one that is made while carrying it out comes later."""
     if not data.get("snapshot"):
@@ -398,6 +419,10 @@ _OTHERS = {"groups": int, "items": int, "bytes": int}
 _COUNTED = {"by": str, "groups": [_GROUP], "others": _OTHERS}
 _VERDICT = {"check": str, "outcome": str, "summary": str, "evidence": [str], "remedy": [str]}
 _ANSWER = {"state": str, "text": str, "lines": [str]}
+_PRICE = {
+    **dict.fromkeys(("outputs", "measured", "unknown", "ms", "measured_ms", "low_ms", "high_ms"), int),
+    "rate": str,
+}
 _MAYBE = (int, type(None))
 _PLAN = {
     "digest": str,

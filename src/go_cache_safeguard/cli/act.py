@@ -6,8 +6,8 @@ Never:     removes without a plan that was shown, and a decision that the journa
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from go_cache_safeguard.core.plan import Plan
     from go_cache_safeguard.core.receipt import Receipt
     from go_cache_safeguard.core.verdict import Verdict
-    from go_cache_safeguard.flows.clean import Asked, Confirm
+    from go_cache_safeguard.flows.clean import Asked, Confirm, How
     from go_cache_safeguard.flows.plan import Wanted
     from go_cache_safeguard.flows.remove import Manner, Snapshotter
     from go_cache_safeguard.flows.session import Session
@@ -99,7 +99,59 @@ ReceiptFile = Annotated[
         "--receipt", metavar="FILE", help="Write the receipt that an auditor keeps, however it ends; a new file."
     ),
 ]
+_NAMED = 20
 OpArgument = Annotated[str, typer.Argument(metavar="OP", help="The operation's id; see `ops list --all`.")]
+
+
+@dataclass(frozen=True)
+class Selectors:
+    """What goes: the group of `plan` and `clean`."""
+
+    everything: Everything = False
+    unused_for: UnusedFor = None
+    max_size: MaxSize = None
+    min_free: MinFree = None
+    dead_toolchains: DeadToolchains = False
+    keep_toolchain: KeepToolchain = None
+    package: Package = None
+    kind: KindOption = None
+    orphans: Orphans = False
+
+    def wanted(self) -> "Wanted":
+        """Read them."""
+        from go_cache_safeguard.flows.plan import Wanted
+
+        typed = {
+            "--all": self.everything,
+            "--unused-for": self.unused_for,
+            "--max-size": self.max_size,
+            "--min-free": self.min_free,
+            "--dead-toolchains": self.dead_toolchains,
+            "--keep-toolchain": self.keep_toolchain,
+            "--package": self.package,
+            "--kind": self.kind,
+            "--orphans": self.orphans,
+        }
+        words: list[str] = []
+        for name, value in typed.items():
+            if value is True:
+                words.append(name)
+            elif isinstance(value, list):
+                words.extend(f"{name}={one}" for one in value)
+            elif value:
+                words.append(f"{name}={value}")
+        return Wanted(
+            everything=self.everything,
+            unused_for_s=options.duration(self.unused_for, "--unused-for"),
+            max_size=options.size(self.max_size, "--max-size"),
+            min_free=options.size(self.min_free, "--min-free"),
+            dead_toolchains=self.dead_toolchains,
+            keep_toolchains=tuple(self.keep_toolchain or ()),
+            packages=tuple(self.package or ()),
+            kinds=tuple(self.kind or ()),
+            orphans=self.orphans,
+            words=tuple(words),
+        )
 
 
 def register(app: typer.Typer) -> None:
@@ -108,46 +160,25 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
+@options.grouped
 def plan(
     *,
-    everything: Everything = False,
-    unused_for: UnusedFor = None,
-    max_size: MaxSize = None,
-    min_free: MinFree = None,
-    dead_toolchains: DeadToolchains = False,
-    keep_toolchain: KeepToolchain = None,
-    package: Package = None,
-    kind: KindOption = None,
-    orphans: Orphans = False,
+    selectors: Selectors,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan here.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="Name every file that would go.")] = False,
     gocache: options.GoCache = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Say exactly what would go, and why. Touches nothing."""
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.plan import make_plan, write_plan
 
-    wanted = _wanted(
-        everything=everything,
-        unused_for=unused_for,
-        max_size=max_size,
-        min_free=min_free,
-        dead_toolchains=dead_toolchains,
-        keep_toolchain=keep_toolchain,
-        package=package,
-        kind=kind,
-        orphans=orphans,
-    )
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    wanted = selectors.wanted()
+    session = common.session()
     made, _ = make_plan(session, session.gocache(gocache), wanted)
     if output is not None:
         write_plan(made, output)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("plan", 1, _plan_value(made))
         return
     show_plan(screen, made)
@@ -158,27 +189,16 @@ def plan(
         screen.line(f"written to {output}; `go-cache-safeguard clean {output}` does exactly that")
 
 
+@options.grouped
 def clean(
     what: Annotated[
         str | None, typer.Argument(metavar="[PLAN|OP]", help="A plan file, or the id of an approved operation.")
     ] = None,
     *,
-    everything: Everything = False,
-    unused_for: UnusedFor = None,
-    max_size: MaxSize = None,
-    min_free: MinFree = None,
-    dead_toolchains: DeadToolchains = False,
-    keep_toolchain: KeepToolchain = None,
-    package: Package = None,
-    kind: KindOption = None,
-    orphans: Orphans = False,
+    selectors: Selectors,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Check, plan and decide; touch nothing.")] = False,
-    confirm: options.Confirm = False,
-    confirm_hook: options.ConfirmHook = None,
-    confirm_wait: options.ConfirmWait = None,
-    detach: options.Detach = False,
+    asking: options.Asking,
     token_file: options.TokenFile = None,
-    replaces: options.Replaces = None,
     checks: Checks = None,
     wait: Wait = None,
     proof: ProofOption = None,
@@ -188,76 +208,65 @@ def clean(
     sign: SnapshotKey = None,
     receipt: ReceiptFile = None,
     gocache: options.GoCache = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Check, plan, decide, copy, move to quarantine, prove. Undo is instant; `purge` deletes later."""
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.account import refuse_taken
     from go_cache_safeguard.flows.clean import clean as run_clean
     from go_cache_safeguard.flows.clean import resume
 
-    wanted = _wanted(
-        everything=everything,
-        unused_for=unused_for,
-        max_size=max_size,
-        min_free=min_free,
-        dead_toolchains=dead_toolchains,
-        keep_toolchain=keep_toolchain,
-        package=package,
-        kind=kind,
-        orphans=orphans,
-    )
-    given = [*(settings or []), *options.of_hook(confirm_hook, confirm_wait, detach)]
-    session = options.session(settings=given, state_dir=state_dir, quiet=quiet, json=json)
+    wanted = selectors.wanted()
+    session = common.session(*asking.settings)
     manner = replace(
         _manner(session, wait, proof, prove), snapshotter=_copying(session, sign, snapshot_file, repository=snapshot)
     )
     if receipt is not None:
         refuse_taken(receipt)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    screen = common.screen(session)
     if what is not None and is_operation_id(what):
         options.approve_first(session, what, token_file)
         done = resume(session, what, manner, account=receipt)
         tell_receipt(screen, done, copy=_copy_of(session, done.op))
         return
-    if token_file is not None:
-        raise UsageFailure("--token-file goes with the id of a held operation", not_done="nothing was removed")
+    options.refuse_token(token_file)
     made = _planned(session, what, wanted, gocache)
-    run = _checking(session, Path(made.target), checks, proving=bool(prove))
+    run = checking(session, Path(made.target), checks, proving=bool(prove))
 
     if dry_run:
-        _tell_dry_run(session, screen, made, run())
+        tell_dry_run(session, screen, made, run())
         return
     if not made.items:
-        _tell_nothing(screen, made)
+        tell_nothing(screen, made)
         return
-    asking = _asking(screen) if options.at_terminal(session, json=json) else None
-    options.somebody_to_ask(session, confirm=confirm, terminal=asking is not None)
-    done = run_clean(session, made, run, manner, asking, always_ask=confirm, account=receipt, replaces=replaces or "")
+    confirm = options.confirming(session, screen, person_at(screen), always=asking.confirm)
+    done = run_clean(
+        session,
+        made,
+        run,
+        manner,
+        confirm,
+        always_ask=asking.confirm,
+        account=receipt,
+        replaces=asking.replaces or "",
+    )
     tell_receipt(screen, done, copy=_copy_of(session, done.op))
 
 
+@options.grouped
 def undo(
     op: OpArgument,
     *,
     proof: ProofOption = None,
     prove: Prove = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Put back everything that an operation moved; newer entries of the cache are kept."""
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.undo import undo as run_undo
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     undone = run_undo(session, op, _manner(session, None, proof, prove).prover)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("undo", 1, undone.as_value())
         return
     screen.line(f"UNDONE  {op}", "bold green")
@@ -270,24 +279,21 @@ def undo(
         screen.line(f"  proof: {text}")
 
 
+@options.grouped
 def recover(
     *,
     wait: Wait = None,
     proof: ProofOption = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """After a crash: finish or undo whatever was under way. Safe to run at any time, and again."""
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.recover import recover as run_recover
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     manner = _manner(session, wait, proof, None)
     done = run_recover(session, manner.prover, wait_s=manner.wait_s)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("recover", 1, {"operations": [one.as_value() for one in done]})
     elif not done:
         screen.line("nothing was under way")
@@ -298,103 +304,121 @@ def recover(
         raise typer.Exit(ExitCode.RESTORE_FAILED)
 
 
+@options.grouped
 def purge(
-    op: Annotated[str | None, typer.Argument(metavar="[OP]", help="Only this one, and at once.")] = None,
+    op: Annotated[
+        str | None,
+        typer.Argument(metavar="[OP]", help="Only this one, and at once; or what deletes for good and was approved."),
+    ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be deleted.")] = False,
     rate: Annotated[int | None, typer.Option("--rate", metavar="N", help="At most so many files each second.")] = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    asking: options.Asking,
+    token_file: options.TokenFile = None,
+    common: options.Common,
 ) -> None:
-    """Really delete quarantine whose retention has ended. With OP: at once, after you type its digest."""
-    from go_cache_safeguard.cli.screen import Screen
-    from go_cache_safeguard.flows.purge import purge as run_purge
-    from go_cache_safeguard.flows.purge import stored
+    """Really delete quarantine whose retention has ended. With OP: at once, after you type its digest.
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
-    per_second = session.config.count("quarantine.purge_rate") if rate is None else rate
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    with session.journal() as journal:
-        known = stored(session, [journal.operation(op)] if op is not None else journal.operations())
-        due = [one for one in known if op is not None or one.due_s <= time.time()]
-        if dry_run:
-            done = []
-        else:
-            if op is not None and due:
-                _confirm_purge(due[0].op, due[0].digest, due[0].size)
-            done = [run_purge(session, journal, one, per_second=per_second) for one in due]
-    if json:
-        rows = [one.as_value() for one in (due if dry_run else done)]
-        screen.document("purge", 1, {"dry_run": dry_run, "operations": rows, "kept": len(known) - len(due)})
+    What `purge`, `snapshot prune`, `redis trash purge` or `serve database retain` had held, it carries out once it is approved.
+    """
+    from go_cache_safeguard.flows import purge as flow
+    from go_cache_safeguard.flows.disposal import dispose
+    from go_cache_safeguard.flows.disposers import is_final, outcome_of
+
+    session = common.session(*asking.settings, *([] if rate is None else [f"quarantine.purge_rate={rate}"]))
+    screen = common.screen(session)
+    if op is not None and is_final(session, op):
+        carry_out(session, screen, op, token_file)
         return
-    for one in due if dry_run else []:
-        screen.line(f"{one.op}  would delete {one.files:,} files, {format_size(one.size)}")
-    for gone in done:
-        screen.line(
-            f"{gone.op}  deleted {gone.removed:,} files, {format_size(gone.size)}"
-            + (", stopped" if gone.stopped else "")
-        )
-    if not due:
-        screen.line(f"nothing is due; {len(known)} operations are kept in quarantine")
-    if any(gone.stopped for gone in done):
+    options.refuse_token(token_file)
+    with session.journal() as journal:
+        of = [journal.operation(op)] if op is not None else journal.operations()
+        known = flow.not_purged(journal, flow.stored(session, of))
+    due = [one for one in known if op is not None or one.due_s <= time.time()]
+    if dry_run or not due:
+        _tell_purge(screen, [one.as_value() for one in due], dry_run=dry_run, kept=len(known) - len(due))
+        return
+    plan = flow.plan_of(session, due, whole=sum(one.size for one in known))
+
+    def question() -> None:
+        options.confirm_digest(due[0].digest, due[0].size, due[0].op)
+
+    how = how_to_dispose(session, screen, asking, options.NO_QUESTION if op is None else question)
+    receipt = dispose(session, plan, flow.verdict_of(due, time.time()), flow.dispose, how)
+    rows: Any = outcome_of(session, receipt.op)["operations"]
+    _tell_purge(screen, rows, dry_run=False, kept=len(known) - len(due), op=receipt.op)
+    if any(row["stopped"] for row in rows):
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def _confirm_purge(op: str, digest: str, size: int) -> None:
-    from go_cache_safeguard.approval.token import digest_matches
-    from go_cache_safeguard.cli.operations import ask_digest
+def _tell_purge(
+    screen: "Screen", rows: "Sequence[Mapping[str, Any]]", *, dry_run: bool, kept: int, op: str = ""
+) -> None:
+    if screen.as_json:
+        by = {"op": op} if op else {}
+        screen.document("purge", 1, {**by, "dry_run": dry_run, "operations": rows, "kept": kept})
+        return
+    for row in rows:
+        if dry_run:
+            screen.line(f"{row['op']}  would delete {row['files']:,} files, {format_size(row['bytes'])}")
+        else:
+            stopped = ", stopped" if row["stopped"] else ""
+            screen.line(f"{row['op']}  deleted {row['removed']:,} files, {format_size(row['bytes'])}{stopped}")
+    if not rows:
+        screen.line(f"nothing is due; {kept} operations are kept in quarantine")
 
-    if not digest_matches(ask_digest(digest, size, op), digest):
-        raise UsageFailure("not confirmed", not_done="nothing was deleted")
+
+def carry_out(session: "Session", screen: "Screen", op: str, token_file: Path | None) -> None:
+    """Carry out what deletes for good, was held and is approved now."""
+    from go_cache_safeguard.flows.disposers import outcome_of, resume
+
+    options.approve_first(session, op, token_file)
+    receipt = resume(session, op)
+    if screen.as_json:
+        screen.document("purged", 1, {**receipt.as_value(), "outcome": dict(outcome_of(session, op))})
+        return
+    screen.line(f"{receipt.state}  {receipt.op}", "bold")
+    screen.line(f"  {receipt.moved:,} of {receipt.planned:,} items, {format_size(receipt.size)}, are gone for good")
+    stayed = (receipt.changed, "are not as the plan saw them, and stay"), (receipt.missing, "were gone already")
+    for count, text in stayed:
+        if count:
+            screen.line(f"  {count:,} {text}")
+    for name, why in receipt.failed:
+        screen.line(f"  stays: {name}: {why}", "yellow")
 
 
-def _wanted(
-    *,
-    everything: bool,
-    unused_for: str | None,
-    max_size: str | None,
-    min_free: str | None,
-    dead_toolchains: bool,
-    keep_toolchain: list[str] | None,
-    package: list[str] | None,
-    kind: list[str] | None,
-    orphans: bool,
-) -> "Wanted":
-    from go_cache_safeguard.flows.plan import Wanted
+def how_to_dispose(session: "Session", screen: "Screen", asking: options.Asking, question: Callable[[], None]) -> "How":
+    """How a deletion for good is asked for.
 
-    typed = {
-        "--all": everything,
-        "--unused-for": unused_for,
-        "--max-size": max_size,
-        "--min-free": min_free,
-        "--dead-toolchains": dead_toolchains,
-        "--keep-toolchain": keep_toolchain,
-        "--package": package,
-        "--kind": kind,
-        "--orphans": orphans,
-    }
-    words: list[str] = []
-    for name, value in typed.items():
-        if value is True:
-            words.append(name)
-        elif isinstance(value, list):
-            words.extend(f"{name}={one}" for one in value)
-        elif value:
-            words.append(f"{name}={value}")
-    return Wanted(
-        everything=everything,
-        unused_for_s=options.duration(unused_for, "--unused-for"),
-        max_size=options.size(max_size, "--max-size"),
-        min_free=options.size(min_free, "--min-free"),
-        dead_toolchains=dead_toolchains,
-        keep_toolchains=tuple(keep_toolchain or ()),
-        packages=tuple(package or ()),
-        kinds=tuple(kind or ()),
-        orphans=orphans,
-        words=tuple(words),
-    )
+    Args:
+        session: With the settings of now.
+        screen: Where it is shown.
+        asking: What was typed.
+        question: What the command itself asks before it deletes anything, if nobody else is asked; raises if the answer is no.
+
+    Raises:
+        UsageFailure: Somebody is to be asked, and there is nobody.
+    """
+    from go_cache_safeguard.flows.clean import How, asks_for_good, somewhere_else
+
+    def show(asked: "Asked") -> None:
+        plan = asked.plan
+        screen.line(f"plan for {plan.target}", "bold")
+        screen.line(f"  would delete for good  {len(plan.items):,} items, {format_size(plan.total)}")
+        for item in plan.items[:_NAMED]:
+            screen.line(f"  {item.name}  {format_size(item.size)}  {item.reason}")
+        if len(plan.items) > _NAMED:
+            screen.line(f"  and {len(plan.items) - _NAMED:,} more")
+        for verdict in asked.verdicts:
+            screen.verdict(verdict)
+
+    detached = session.config.choice("approval.detach") == "yes"
+    others = not options.at_terminal(session, json=screen.as_json) and (detached or somewhere_else(session) is not None)
+    always = asking.confirm or (others and question is not options.NO_QUESTION)
+    if not always and not asks_for_good(session):
+        question()
+    person = options.confirming(session, screen, options.person_at(screen, show), always=always)
+    return How(person, always, asking.replaces or "")
 
 
 def _manner(session: "Session", wait: str | None, proof: str | None, prove: list[str] | None) -> "Manner":
@@ -424,7 +448,7 @@ def _copying(session: "Session", key: Path | None, file: Path | None, *, reposit
     return None
 
 
-def _checking(session: "Session", target: Path, text: str | None, *, proving: bool) -> "Callable[[], list[Verdict]]":
+def checking(session: "Session", target: Path, text: str | None, *, proving: bool) -> "Callable[[], list[Verdict]]":
     """What runs the checks that a person named: by default those of build caches, and with --prove those of modules, too."""
     from go_cache_safeguard.flows.checks import askable_in, run_checks, run_module_checks, split_ids
 
@@ -485,21 +509,19 @@ def show_plan(screen: "Screen", made: "Plan") -> None:
     screen.line(f"  digest      {made.digest}")
 
 
-def _asking(screen: "Screen") -> "Confirm":
-    def confirm(asked: "Asked") -> str:
-        from go_cache_safeguard.cli.operations import ask_digest
+def person_at(screen: "Screen") -> "Confirm":
+    """Whoever sits here: is shown the plan and the verdicts, and types the digest."""
 
+    def show(asked: "Asked") -> None:
         show_plan(screen, asked.plan)
         for verdict in asked.verdicts:
             screen.verdict(verdict)
-        for reason in asked.decision.reasons:
-            screen.line(f"held: {reason}", "yellow")
-        return ask_digest(asked.plan.digest, asked.plan.total, asked.op)
 
-    return confirm
+    return options.person_at(screen, show)
 
 
-def _tell_dry_run(session: "Session", screen: "Screen", made: "Plan", verdicts: Any) -> None:
+def tell_dry_run(session: "Session", screen: "Screen", made: "Plan", verdicts: Any) -> None:
+    """What would happen, and what policy makes of it."""
     from go_cache_safeguard.core.decision import Allow, Hold
     from go_cache_safeguard.core.policy import decide
 
@@ -519,7 +541,8 @@ def _tell_dry_run(session: "Session", screen: "Screen", made: "Plan", verdicts: 
     screen.line("dry run: nothing was touched")
 
 
-def _tell_nothing(screen: "Screen", made: "Plan") -> None:
+def tell_nothing(screen: "Screen", made: "Plan") -> None:
+    """That a plan is empty."""
     if screen.as_json:
         screen.document("clean", 1, {"op": None, "planned": 0, "moved": 0, "bytes": 0})
         return

@@ -48,6 +48,18 @@ def _act(app: typer.Typer) -> None:
     act.register(app)
 
 
+def _browse(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import browse
+
+    browse.register(app)
+
+
+def _report(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import report_html
+
+    report_html.register(app)
+
+
 def _doctor(app: typer.Typer) -> None:
     from go_cache_safeguard.cli import doctor
 
@@ -64,6 +76,42 @@ def _stale(app: typer.Typer) -> None:
     from go_cache_safeguard.cli import stale
 
     stale.register(app)
+
+
+def _matrix(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import matrix
+
+    matrix.register(app)
+
+
+def _graph(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import graph
+
+    graph.register(app)
+
+
+def _gc(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import gc
+
+    gc.register(app)
+
+
+def _roots(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import roots
+
+    app.add_typer(roots.app, name="roots")
+
+
+def _pollution(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import pollution
+
+    pollution.register(app)
+
+
+def _why(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import why
+
+    why.register(app)
 
 
 def _mod(app: typer.Typer) -> None:
@@ -109,6 +157,30 @@ def _serve(app: typer.Typer) -> None:
     app.add_typer(serve.app, name="serve")
 
 
+def _ci(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import ci
+
+    app.add_typer(ci.app, name="ci")
+
+
+def _shim(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import shim
+
+    app.add_typer(shim.app, name="shim", context_settings={"obj": run})
+
+
+def _cacheprog(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import cacheprog
+
+    cacheprog.register(app)
+
+
+def _trace(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import trace
+
+    trace.register(app)
+
+
 def _config(app: typer.Typer) -> None:
     from go_cache_safeguard.cli import config_show
 
@@ -117,10 +189,18 @@ def _config(app: typer.Typer) -> None:
 
 _PARTS: Mapping[Callable[[typer.Typer], None], tuple[str, ...]] = {
     _look: ("status", "check", "fsck"),
+    _browse: ("browse",),
+    _report: ("report",),
     _act: ("plan", "clean", "undo", "recover", "purge"),
     _doctor: ("doctor",),
     _verify: ("verify",),
     _stale: ("stale",),
+    _why: ("why",),
+    _graph: ("graph",),
+    _matrix: ("matrix",),
+    _pollution: ("pollution", "gate"),
+    _gc: ("gc",),
+    _roots: ("roots",),
     _mod: ("mod",),
     _redis: ("redis",),
     _ops: ("ops",),
@@ -128,6 +208,10 @@ _PARTS: Mapping[Callable[[typer.Typer], None], tuple[str, ...]] = {
     _snapshot: ("snapshot",),
     _audit: ("audit",),
     _serve: ("serve",),
+    _ci: ("ci",),
+    _shim: ("shim",),
+    _trace: ("trace",),
+    _cacheprog: ("cacheprog",),
     _config: ("config",),
 }
 """What adds which commands, in the order of the help."""

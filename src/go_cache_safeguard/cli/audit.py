@@ -114,6 +114,10 @@ def _tell_audit(screen: "Screen", found: "Audit") -> None:
             "1 signed checkpoint" if found.checkpoints == 1 else f"{found.checkpoints:,} signed checkpoints, the newest"
         )
         screen.line(f"{many} of {found.signed:,} records, signed by {found.key}")
+    if found.votes[0]:
+        screen.line(
+            f"{found.votes[0]:,} approvals of people, of which {found.votes[1]:,} name the evidence that was seen"
+        )
     for name, size in found.agree:
         screen.line(f"witness {name} knows of {size:,} records")
     for text in found.notes:

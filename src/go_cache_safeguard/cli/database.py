@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from go_cache_safeguard.cli import options
+from go_cache_safeguard.cli import act, options
 from go_cache_safeguard.core.errors import ExitCode, Failure, PlanVoid, UsageFailure
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ def export(
 
 
 @app.command()
+@options.grouped
 def retain(
     folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="A new folder for the export.")] = None,
     *,
@@ -167,38 +168,45 @@ def retain(
         str,
         typer.Option("--digest", metavar="DIGITS", help="Do not ask: do it if the plan's digest begins with these."),
     ] = "",
-    json: options.Json = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    asking: options.Asking,
+    common: options.Common,
 ) -> None:
     """Export a tenant's journal, and have what ended long ago leave the database. What is not over stays.
 
     The log ends with a record that names the next one, which begins with the number of records, the root and the hash of the one
     before. Its rows go when the export was read again. If it is stopped, the next call goes on from there.
     """
-    from go_cache_safeguard.cli.screen import Screen
+    from go_cache_safeguard.cli.extra import need_extra
+
+    need_extra("go_cache_safeguard.flows.migrate")
     from go_cache_safeguard.flows import database, retention
 
-    session = _session(settings, state_dir, json=json)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    session = common.session(*asking.settings)
+    screen = common.screen(session)
     given = options.duration(older, "--older")
     keep_s = session.config.seconds("serve.database_keep") if given is None else given
     engine = database.owner_engine(session)
     try:
         made = retention.plan(session, engine, tenant or database.MAIN, keep_s=keep_s)
-        if not json:
+        if not common.json:
             _show_plan(screen, made)
         if dry_run or made.empty:
-            if json:
+            if common.json:
                 screen.document("database-retain-plan", 1, made.as_value())
             return
         if folder is None:
             raise UsageFailure("retain needs a folder for the export", not_done="nothing was changed")
-        _agree(made, digest)
-        done = retention.execute(session, engine, made, session.cwd / folder)
+        if digest:
+            _agree(made, digest)
+
+        def question() -> None:
+            _agree(made, "")
+
+        how = act.how_to_dispose(session, screen, asking, options.NO_QUESTION if digest else question)
+        done = retention.retire(session, engine, made, session.cwd / folder, how)
     finally:
         engine.dispose()
-    if json:
+    if common.json:
         screen.document("database-retain", 1, done.as_value())
     else:
         _show_done(screen, done)
@@ -286,7 +294,7 @@ def _agree(made: "RetentionPlan", digest: str) -> None:
         raise UsageFailure(
             "a retention asks a person, and stdin is not a terminal",
             not_done="nothing was changed",
-            hint="give --digest with the first digits of what --dry-run showed",
+            hint="give --digest with the first digits of what --dry-run showed, or name a URL with --confirm-hook",
         )
     typed = typer.prompt(
         f"Type the first {_TYPED} digits of the digest to go on", default="", show_default=False, err=True

@@ -23,8 +23,8 @@ _ANSWERS = (
 )
 
 
-def show_evidence(session: "Session", screen: "Screen", op: str, *, json: bool) -> None:
-    """Print a pack as text, or as JSON.
+def show_evidence(session: "Session", screen: "Screen", op: str, *, json: bool) -> str:
+    """Print a pack as text, or as JSON. Returns its digest.
 
     Args:
         session: Whose journal and plans.
@@ -40,6 +40,7 @@ def show_evidence(session: "Session", screen: "Screen", op: str, *, json: bool) 
         screen.document("evidence-pack", 1, pack.as_value())
     else:
         _show(screen, pack)
+    return pack.digest
 
 
 def _show(screen: "Screen", pack: "Pack") -> None:

@@ -1,7 +1,7 @@
 """Commands whose packages may not be installed.
 
 Knows:     which extra brings them, and how somebody is told.
-Called by: `cli.serve`, `cli.people`, `cli.database`.
+Called by: `cli.serve`, `cli.people`, `cli.database`, `cli.browse`.
 Never:     installs anything.
 """
 
@@ -18,11 +18,13 @@ class ExtraMissing(Failure):
     meaning = "what this command needs was not installed"
 
 
-def need_extra(part: str = "go_cache_safeguard.web.app") -> None:
+def need_extra(part: str = "go_cache_safeguard.web.app", *, command: str = "serve", extra: str = "server") -> None:
     """Say what to install if the extra is missing.
 
     Args:
         part: The module that needs it.
+        command: What was asked for.
+        extra: What brings it.
 
     Raises:
         ExtraMissing: It is.
@@ -35,7 +37,7 @@ def need_extra(part: str = "go_cache_safeguard.web.app") -> None:
         if (error.name or "").startswith("go_cache_safeguard"):
             raise
         raise ExtraMissing(
-            f"`serve` needs the package {error.name}, which is not installed",
+            f"`{command}` needs the package {error.name}, which is not installed",
             not_done="nothing was started",
-            hint="pip install go-cache-safeguard[server]",
+            hint=f"pip install go-cache-safeguard[{extra}]",
         ) from error

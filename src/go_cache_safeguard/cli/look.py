@@ -5,6 +5,7 @@ Called by: `cli.app`.
 Never:     changes a cache, except `fsck --repair`, which goes through the same door as `clean`.
 """
 
+import gc
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from go_cache_safeguard.cli import options
+from go_cache_safeguard.cli import options, xray
 from go_cache_safeguard.cli.doctor import exit_code
 from go_cache_safeguard.core.errors import Failure, UsageFailure
 from go_cache_safeguard.core.size import format_size
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from go_cache_safeguard.core.verdict import Verdict
     from go_cache_safeguard.flows.inspect import Status
     from go_cache_safeguard.flows.session import Session
+    from go_cache_safeguard.flows.xray import XRay
     from go_cache_safeguard.gocache.disk import Inspection
-    from go_cache_safeguard.gocache.summary import Amount, Part, Summary
+    from go_cache_safeguard.gocache.summary import Amount, Summary
 
 Only = Annotated[str | None, typer.Option("--only", metavar="IDS", help="Only these checks, with commas between.")]
 
@@ -44,7 +46,6 @@ OfTarget = Annotated[
         help="What to ask about: the build cache, the modules of the current directory, or both. [default: build; with --only: all]",
     ),
 ]
-_TOP = 8
 
 
 def register(app: typer.Typer) -> None:
@@ -55,30 +56,43 @@ def register(app: typer.Typer) -> None:
 
 def status(
     *,
+    by: xray.By = None,
+    top: xray.Top = None,
     gocache: options.GoCache = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     settings: options.Settings = None,
     state_dir: options.StateDir = None,
 ) -> None:
-    """What caches are here, how large, what is known to be wrong, what could be had back."""
+    """What caches are here, how large, what is known to be wrong, what could be had back.
+
+    With --by the build cache is seen from these sides only: by kind, toolchain, target, package, project, age, flags or race.
+    """
     from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.inspect import status as look
-    from go_cache_safeguard.flows.plan import installed_toolchains
+    from go_cache_safeguard.flows.xray import see
+    from go_cache_safeguard.flows.xray import xray as see_through
 
+    sides = xray.facets(by)
     session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
     path = session.gocache(gocache)
-    try:
-        installed = installed_toolchains(session)
-    except Failure:
-        # Without any toolchain nothing can be told dead; the page says that none was found.
-        installed = frozenset()
-    found = look(session, path, installed=installed)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    gc.disable()  # a hundred thousand objects are made, no garbage among them, and then the process ends
+    if sides and not json:
+        seen = see(session, existing(session, gocache), installed=frozenset())
+        screen.line(f"build cache   {path}: {format_size(seen.inventory.size)}", "bold")
+        xray.tell_by(screen, seen, sides, top or xray.TOP)
+        return
+    installed = installed_here(session)
+    found = look(session, path, installed=installed)
+    through = None
+    if found.inspection is not None:
+        through = see_through(session, path, found.inspection.inventory, installed=installed)
     if json:
-        screen.document("status", 1, _status_value(found))
+        value = {} if through is None else {"xray": xray.xray_value(through, sides, top)}
+        screen.document("status", 1, {**_status_value(found), **value})
     else:
-        _tell_status(screen, found)
+        _tell_status(screen, found, through, top or xray.TOP)
 
 
 def check(
@@ -104,7 +118,7 @@ def check(
     if only is not None:
         build, modules = split_ids([part.strip() for part in only.split(",") if part.strip()])
         _refuse_others(target, build, modules)
-    path = _existing(session, gocache) if build != () else None
+    path = existing(session, gocache) if build != () else None
     verdicts = [] if path is None else run_checks(session, path, build)
     verdicts += run_module_checks(session, session.cwd, modules)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
@@ -124,6 +138,7 @@ def _refuse_others(target: Target | None, build: Sequence[str], modules: Sequenc
         raise UsageFailure(f"{left_out[0]!r} is no check of --target {target}", hint="leave --target away, or say all")
 
 
+@options.grouped
 def fsck(
     *,
     everything: options.AllEntries = False,
@@ -133,36 +148,25 @@ def fsck(
     ] = True,
     repair: Annotated[bool, typer.Option("--repair", help="Evict what is damaged, through quarantine.")] = False,
     gocache: options.GoCache = None,
-    confirm_hook: options.ConfirmHook = None,
-    confirm_wait: options.ConfirmWait = None,
-    detach: options.Detach = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    asking: options.Asking,
+    common: options.Common,
 ) -> None:
     """Hash and cross-check every entry; name each damage by package, toolchain and target.
 
     Files whose size, times and inode are those of an earlier good hash are trusted; --all trusts nothing.
     """
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.checks import run_checks
     from go_cache_safeguard.flows.inspect import Effort
     from go_cache_safeguard.flows.inspect import fsck as run_fsck
     from go_cache_safeguard.gocache.disk import Level
 
-    session = options.session(
-        settings=[*(settings or []), *options.of_hook(confirm_hook, confirm_wait, detach)],
-        state_dir=state_dir,
-        quiet=quiet,
-        json=json,
-    )
-    path = _existing(session, gocache)
+    session = common.session(*asking.settings)
+    path = existing(session, gocache)
     effort = Effort(Level.ALL if everything else Level.CHANGED, options.share(sample, "--sample"))
     inspection = run_fsck(session, path, effort)
     agreement = run_checks(session, path, ("index-agreement",)) if indexes else []
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         verdicts = [verdict.as_value() for verdict in agreement]
         screen.document("fsck", 1, {**_fsck_value(path, inspection), "indexes": verdicts})
     else:
@@ -171,12 +175,28 @@ def fsck(
             screen.verdict(verdict)
     if repair:
         poisoned = any(verdict.outcome is Outcome.BLOCK for verdict in agreement)
-        _repair(session, screen, path, inspection, indexes=poisoned)
+        _repair(session, screen, path, inspection, asking, indexes=poisoned)
         return
     raise typer.Exit(exit_code([_integrity(inspection), *agreement]))
 
 
-def _existing(session: "Session", given: Path | None) -> Path:
+def installed_here(session: "Session") -> frozenset[str]:
+    """Versions of Go on this machine; empty when that is not known."""
+    from go_cache_safeguard.flows.plan import installed_toolchains
+
+    try:
+        return installed_toolchains(session)
+    except Failure:
+        # Without any toolchain nothing can be told dead; the page says that none was found.
+        return frozenset()
+
+
+def existing(session: "Session", given: Path | None) -> Path:
+    """The build cache to work on.
+
+    Raises:
+        NoTarget: It does not exist.
+    """
     from go_cache_safeguard.flows.session import NoTarget
 
     path = session.gocache(given)
@@ -196,8 +216,16 @@ def _integrity(inspection: "Inspection") -> "Verdict":
     return integrity.judge(integrity_facts(inspection))
 
 
-def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspection", *, indexes: bool) -> None:
-    from go_cache_safeguard.cli.act import tell_receipt
+def _repair(
+    session: "Session",
+    screen: "Screen",
+    path: Path,
+    inspection: "Inspection",
+    asking: options.Asking,
+    *,
+    indexes: bool,
+) -> None:
+    from go_cache_safeguard.cli.act import person_at, tell_receipt
     from go_cache_safeguard.flows.checks import run_checks
     from go_cache_safeguard.flows.clean import clean
     from go_cache_safeguard.flows.remove import Manner
@@ -213,7 +241,14 @@ def _repair(session: "Session", screen: "Screen", path: Path, inspection: "Inspe
     # The integrity check would only say again why we are here.
     manner = Manner(wait_s=session.default_wait_s, prover=None)
     done = clean(
-        session, plan, lambda: run_checks(session, path, ("permissions",)), manner, None, seen=inspection.inventory
+        session,
+        plan,
+        lambda: run_checks(session, path, ("permissions",)),
+        manner,
+        options.confirming(session, screen, person_at(screen), always=asking.confirm),
+        always_ask=asking.confirm,
+        replaces=asking.replaces or "",
+        seen=inspection.inventory,
     )
     tell_receipt(screen, done)
 
@@ -310,13 +345,13 @@ def _status_value(found: "Status") -> dict[str, object]:
     return value
 
 
-def _tell_status(screen: "Screen", found: "Status") -> None:
+def _tell_status(screen: "Screen", found: "Status", seen: "XRay | None", top: int) -> None:
     screen.line(f"build cache   {found.gocache}", "bold")
     screen.line(f"  go          {found.go or 'no go command was found; install Go 1.21 or later, or set go.command'}")
     if found.missing:
         screen.line(f"  {found.missing}")
-    if found.inspection is not None and found.summary is not None:
-        _tell_cache(screen, found)
+    if seen is not None:
+        _tell_cache(screen, found, seen, top)
     if found.modules is not None:
         modules = found.modules
         screen.heading(f"module cache  {modules.path}")
@@ -337,8 +372,9 @@ def _tell_status(screen: "Screen", found: "Status") -> None:
         screen.line(f"\n{len(found.held)} operations are held; see `go-cache-safeguard ops list`", "yellow")
 
 
-def _tell_cache(screen: "Screen", found: "Status") -> None:
+def _tell_cache(screen: "Screen", found: "Status", seen: "XRay", top: int) -> None:
     from go_cache_safeguard.flows.checks import name_damage
+    from go_cache_safeguard.flows.forecast import forecast_of
     from go_cache_safeguard.gocache.fsck import is_damage
 
     inspection, summary = found.inspection, found.summary
@@ -356,6 +392,10 @@ def _tell_cache(screen: "Screen", found: "Status") -> None:
         )
     if inventory.foreign:
         screen.line(f"  foreign     {len(inventory.foreign):,} files that go did not write: never touched")
+    xray.tell_history(screen, seen)
+    foretold = forecast_of(seen.points, free=found.disk_free, now_ns=seen.now_ns)
+    if foretold is not None:
+        screen.line(f"  forecast    {foretold.text}")
     for title, groups in (
         ("kind", summary.by_kind),
         ("toolchain", summary.by_toolchain),
@@ -363,13 +403,14 @@ def _tell_cache(screen: "Screen", found: "Status") -> None:
         ("-race", summary.by_race),
         ("last used", summary.by_age),
     ):
-        _tell_groups(screen, title, groups)
+        xray.tell_parts(screen, title, groups, top)
     screen.heading("reclaimable")
     rows = [(name, f"{amount.files:,}", format_size(amount.size)) for name, amount in _reclaimable(summary)]
     screen.table(("what", "outputs", "size"), rows, right=(1, 2))
+    xray.tell_waste(screen, seen, top)
     screen.line()
     damage = [finding for finding in inspection.findings if is_damage(finding)]
-    for finding in damage[:_TOP]:
+    for finding in damage[:top]:
         screen.line(f"{finding.severity:<8} {name_damage(finding)}: {finding.text}", "yellow")
     if damage:
         screen.line(f"{len(damage):,} damaged entries seen without hashing; `fsck` hashes everything")
@@ -416,13 +457,3 @@ def _summary_value(summary: "Summary") -> dict[str, object]:
 
 def _amount_value(amount: "Amount") -> dict[str, int]:
     return {"files": amount.files, "bytes": amount.size}
-
-
-def _tell_groups(screen: "Screen", title: str, parts: "Sequence[Part]") -> None:
-    screen.line()
-    rows = [(part.name, f"{part.amount.files:,}", format_size(part.amount.size)) for part in parts[:_TOP]]
-    if len(parts) > _TOP:
-        rest = parts[_TOP:]
-        files, size = sum(part.amount.files for part in rest), sum(part.amount.size for part in rest)
-        rows.append((f"{len(rest)} others", f"{files:,}", format_size(size)))
-    screen.table((title, "outputs", "size"), rows, right=(1, 2))

@@ -2,7 +2,7 @@
 
 Knows:     how findings in modules are shown, and which exit code they mean.
 Called by: `cli.app`.
-Never:     changes go.mod or go.sum, or a module cache, except `verify --repair`, which goes through the same door as `clean`.
+Never:     changes go.mod or go.sum, or a module cache, except `verify --repair` and `gc`, which go through the same door as `clean`.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from go_cache_safeguard.cli import mod_drift, mod_register, options, plan_diff
+from go_cache_safeguard.cli import mod_drift, mod_gc, mod_register, options, plan_diff
 from go_cache_safeguard.cli.doctor import exit_code
 from go_cache_safeguard.core.errors import UsageFailure
 from go_cache_safeguard.core.size import format_size
@@ -30,6 +30,7 @@ def _group() -> None:
 
 
 @app.command()
+@options.grouped
 def verify(
     *,
     directory: Annotated[
@@ -64,20 +65,14 @@ def verify(
         bool, typer.Option("--repair", help="Move what is damaged to quarantine, and say how it comes back.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: only show what would go.")] = False,
-    confirm_hook: options.ConfirmHook = None,
-    confirm_wait: options.ConfirmWait = None,
-    detach: options.Detach = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    asking: options.Asking,
+    common: options.Common,
 ) -> None:
     """Hash every zip and every extracted tree, and compare them with go.sum and with what was downloaded.
 
     `go mod verify` never compares with go.sum; what it says is shown beside. Nothing is fetched, nothing is changed. What was found
     sound before and has not changed since, by inode, size and times of every file, is not read again; --all reads everything.
     """
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.modules import verify_cache, verify_module
 
     if whole_cache and directory is not None:
@@ -90,32 +85,28 @@ def verify(
         )
     if dry_run and not repair:
         raise UsageFailure("--dry-run needs --repair", hint="without --repair nothing is ever changed")
-    session = options.session(
-        settings=[*(settings or []), *options.of_hook(confirm_hook, confirm_wait, detach)],
-        state_dir=state_dir,
-        quiet=quiet,
-        json=json,
-    )
+    session = common.session(*asking.settings)
     place = None if modcache is None else session.cwd / modcache
     report = (
         verify_cache(session, against or None, place, everything=everything, go=bool(go))
         if whole_cache
         else verify_module(session, directory or session.cwd, place, everything=everything, go=go is not False)
     )
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("mod-verify", 1, _value(report))
     else:
         for verdict in report.verdicts:
             screen.verdict(verdict)
     if repair:
-        _repair(session, screen, report, dry_run=dry_run)
+        _repair(session, screen, report, asking, dry_run=dry_run)
         return
     raise typer.Exit(exit_code(list(report.verdicts)))
 
 
-def _repair(session: "Session", screen: "Screen", report: "Report", *, dry_run: bool) -> None:
-    from go_cache_safeguard.cli.act import tell_receipt
+def _repair(session: "Session", screen: "Screen", report: "Report", asking: options.Asking, *, dry_run: bool) -> None:
+    from go_cache_safeguard.cli.act import person_at, tell_receipt
+    from go_cache_safeguard.flows.clean import How
     from go_cache_safeguard.flows.repair_modules import carry_out, plan_repair
 
     made = plan_repair(session, report)
@@ -125,7 +116,8 @@ def _repair(session: "Session", screen: "Screen", report: "Report", *, dry_run: 
         screen.document("mod-repair", 1, _plan_value(made))
     if dry_run or not made.plan.items:
         return
-    tell_receipt(screen, carry_out(session, made))
+    person = options.confirming(session, screen, person_at(screen), always=asking.confirm)
+    tell_receipt(screen, carry_out(session, made, How(person, asking.confirm, asking.replaces or "")))
     if not screen.as_json:
         screen.line("how they come back, in the directory of a module that needs them:", "bold")
         for way in made.ways:
@@ -175,5 +167,6 @@ def _value(report: "Report") -> dict[str, object]:
 
 
 mod_register.register(app)
+mod_gc.register(app)
 mod_drift.register(app)
 plan_diff.register(app)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from go_cache_safeguard.cli import options
-from go_cache_safeguard.core.errors import UsageFailure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +76,7 @@ def show(
     """Show one operation: its plan, verdicts, decision, who agreed, receipt, and the way it took."""
     from go_cache_safeguard.approval.ballot import tally
     from go_cache_safeguard.cli.screen import Screen
-    from go_cache_safeguard.journal.law import REVIEWED
+    from go_cache_safeguard.journal.law import REVIEWED, SEEN
 
     session = options.session(state_dir=state_dir, json=json)
     screen = Screen(as_json=json, color=session.config.choice("output.color"))
@@ -89,10 +88,14 @@ def show(
     with session.journal(read_only=True) as journal:
         operation, records = journal.operation(op), list(journal.records(op=op))
     ballot = tally(operation, records)
+    seen = [(str(record.data.get("approver", "")), str(record.data[SEEN])) for record in records if SEEN in record.data]
     if json:
-        screen.document("op", 1, as_value(operation, ballot))
+        told = [{"approver": who, "sha256": digest} for who, digest in seen]
+        screen.document("op", 1, {**as_value(operation, ballot), "seen": told})
         return
     _show(screen, operation, ballot, [record.data for record in records if record.step == REVIEWED])
+    for who, digest in seen:
+        screen.line(f"  {'evidence':<12} {who} had seen {digest}")
 
 
 @app.command()
@@ -124,21 +127,31 @@ def approve(
         Path | None,
         typer.Option("--token-file", metavar="FILE", help="A token minted by an approver; never given as text."),
     ] = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Show the evidence first; the journal keeps which one you have seen.")
+    ] = False,
     json: options.Json = False,
     state_dir: options.StateDir = None,
 ) -> None:
-    """Approve a held operation by typing the digest of its plan; `clean OP` then executes it."""
+    """Approve a held operation by typing the digest of its plan; `clean OP`, or what it says, then executes it."""
     from go_cache_safeguard.flows.approve import approve_by_digest, approve_by_token, token_in
     from go_cache_safeguard.flows.fleet import redeem_there, server_of
 
     session = options.session(state_dir=state_dir, json=json)
+    seen = ""
+    if evidence and token_file is None:
+        from go_cache_safeguard.cli.evidence import show_evidence
+        from go_cache_safeguard.cli.screen import Screen
+
+        screen = Screen(as_json=False, color=session.config.choice("output.color"))
+        seen = show_evidence(session, screen, op, json=False)
     with session.journal() as journal:
         if token_file is None:
-            approved = approve_by_digest(session, journal, op, _typed(journal.operation(op)))
+            approved = approve_by_digest(session, journal, op, _typed(journal.operation(op)), seen=seen)
         elif (link := server_of(session)) is None:
-            approved = approve_by_token(session, journal, op, token_file)
+            approved = approve_by_token(session, journal, op, token_file, barred=options.barred(session))
         else:
-            ballot = redeem_there(link, journal, op, token_in(token_file, op))
+            ballot = redeem_there(link, journal, op, token_in(token_file, op, link.target.name))
             _tell_there(session, journal.operation(op), ballot, link.target.name, json=json)
             return
     _tell(session, approved, json=json)
@@ -241,7 +254,7 @@ def token(
 
 def _typed(operation: "Operation") -> str:
     data = operation.data
-    return ask_digest(str(data.get("digest", "")), int(data.get("bytes", 0)), operation.id)
+    return options.ask_digest(str(data.get("digest", "")), int(data.get("bytes", 0)), operation.id)
 
 
 def _tell(session: "Session", operation: "Operation", *, json: bool) -> None:
@@ -278,25 +291,6 @@ def _further(operation: "Operation", state: "State", ballot: "Ballot") -> str:
     if state is State.APPROVED:
         return f"; {_executor(operation)} executes it"
     return f"; {ballot.votes} have approved it" if state is State.HELD else ""
-
-
-def ask_digest(digest: str, size: int, op: str) -> str:
-    """Show a plan's digest and have a person type the beginning of it.
-
-    Raises:
-        UsageFailure: There is no terminal to ask at.
-    """
-    from go_cache_safeguard.core.size import format_size
-
-    if not sys.stdin.isatty():
-        raise UsageFailure(
-            "approving asks a person, and stdin is not a terminal",
-            not_done=f"{op} stays as it is",
-            hint="run it in a terminal, or give a token with --token-file",
-        )
-    typer.echo(f"{op} removes {format_size(size)}. The digest of its plan is", err=True)
-    typer.echo(f"  {digest}", err=True)
-    return str(typer.prompt("Type its first 8 digits to approve, anything else to leave it", err=True, default=""))
 
 
 def _listed(journal: "Journal", *, everything: bool) -> "tuple[list[Operation], dict[str, Ballot]]":
@@ -340,12 +334,12 @@ def as_value(operation: "Operation", ballot: "Ballot") -> dict[str, Any]:
 
 def _executor(operation: "Operation") -> str:
     """Who or what does what was approved."""
+    from go_cache_safeguard.flows.hooks import executed_by
+
     manner = operation.data.get("manner", "")
     if manner == "retry":
         return "the client that asks for it again, once,"
-    on_server = operation.data.get("kind") == "redis"
-    op = operation.id
-    by = f"`go-cache-safeguard redis resume {op}`" if on_server else f"`go-cache-safeguard clean {op}`"
+    by = f"`{executed_by(str(operation.data.get('kind', '')), operation.id)}`"
     return f"the guard, or {by}," if manner else by
 
 

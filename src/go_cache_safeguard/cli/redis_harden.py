@@ -18,7 +18,6 @@ from go_cache_safeguard.core.errors import ExitCode, UsageFailure
 if TYPE_CHECKING:
     from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.core.receipt import Receipt
-    from go_cache_safeguard.flows.clean import Asked, Confirm
     from go_cache_safeguard.flows.redis_harden import Outline, RulesBack
     from go_cache_safeguard.flows.session import Session
     from go_cache_safeguard.redis.harden import Change
@@ -52,6 +51,7 @@ def register(app: typer.Typer) -> None:
     app.command()(watch)
 
 
+@options.grouped
 def harden(
     *,
     url: Url = None,
@@ -72,19 +72,13 @@ def harden(
         bool, typer.Option("--apply", help="Change the rules of the server's users, once approved.")
     ] = False,
     save: Annotated[bool, typer.Option("--save", help="With --apply: make them outlive a restart.")] = False,
-    confirm: options.Confirm = False,
-    confirm_hook: options.ConfirmHook = None,
-    confirm_wait: options.ConfirmWait = None,
-    detach: options.Detach = False,
+    asking: options.Asking,
     password_file: PasswordFile = None,
     receipt: Annotated[
         Path | None,
         typer.Option("--receipt", metavar="FILE", help="Write the receipt that an auditor keeps; a new file."),
     ] = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Show the rules with which a server itself refuses what the guard would hold; with --apply, set them. `redis undo` goes back."""
     from go_cache_safeguard.flows.redis_harden import Wish, outline
@@ -92,8 +86,7 @@ def harden(
 
     if save and not apply:
         raise UsageFailure("--save goes with --apply", not_done="nothing was changed")
-    given = [*(settings or []), *options.of_hook(confirm_hook, confirm_wait, detach)]
-    session = _session(given, state_dir, password_file, quiet=quiet, json=json)
+    session = common.session(*asking.settings, *_given(password_file))
     wish = Wish(
         tuple(map(_latin, user or ())),
         _latin(guard),
@@ -105,9 +98,9 @@ def harden(
     )
     with connect_node(session, address_of(session, url)) as server:
         found = outline(session, server, wish)
-    screen = _screen(session, json=json)
+    screen = common.screen(session)
     if apply:
-        _apply(session, screen, found, confirm=confirm, receipt=receipt)
+        _apply(session, screen, found, asking, receipt=receipt)
         return
     if acl:
         _print_lines(found)
@@ -193,7 +186,9 @@ def put_back(session: "Session", op: str, *, replace: bool, json: bool) -> None:
     _tell_back(_screen(session, json=json), undo(session, op, replace_newer=replace))
 
 
-def _apply(session: "Session", screen: "Screen", found: "Outline", *, confirm: bool, receipt: Path | None) -> None:
+def _apply(
+    session: "Session", screen: "Screen", found: "Outline", asking: options.Asking, *, receipt: Path | None
+) -> None:
     from go_cache_safeguard.flows.account import refuse_taken
     from go_cache_safeguard.flows.clean import clean
     from go_cache_safeguard.flows.redis_harden import execute, judge, plan_of
@@ -207,8 +202,7 @@ def _apply(session: "Session", screen: "Screen", found: "Outline", *, confirm: b
         else:
             screen.line("every user has these rules already; nothing to do")
         return
-    asking = _asking(screen) if options.at_terminal(session, json=screen.as_json) else None
-    options.somebody_to_ask(session, confirm=confirm, terminal=asking is not None)
+    confirm = options.confirming(session, screen, options.person_at(screen, lambda _: None), always=asking.confirm)
     if not screen.as_json:
         _tell_changes(screen, found)
         for verdict in found.findings:
@@ -216,18 +210,17 @@ def _apply(session: "Session", screen: "Screen", found: "Outline", *, confirm: b
                 screen.verdict(verdict)
         screen.line(f"  digest        {plan.digest}")
     verdicts = judge(session, found)
-    _tell_receipt(screen, clean(session, plan, lambda: verdicts, execute, asking, always_ask=confirm, account=receipt))
-
-
-def _asking(screen: "Screen") -> "Confirm":
-    def confirm(asked: "Asked") -> str:
-        from go_cache_safeguard.cli.operations import ask_digest
-
-        for reason in asked.decision.reasons:
-            screen.line(f"held: {reason}", "yellow")
-        return ask_digest(asked.plan.digest, 0, asked.op)
-
-    return confirm
+    done = clean(
+        session,
+        plan,
+        lambda: verdicts,
+        execute,
+        confirm,
+        always_ask=asking.confirm,
+        account=receipt,
+        replaces=asking.replaces or "",
+    )
+    _tell_receipt(screen, done)
 
 
 def _print_lines(found: "Outline") -> None:
@@ -342,8 +335,12 @@ def _execute(session: "Session") -> str:
 def _session(
     settings: list[str] | None, state_dir: str | None, password_file: str | None, *, quiet: bool, json: bool
 ) -> "Session":
-    given = [] if password_file is None else [f"redis.password_file={Path.cwd() / password_file}"]
-    return options.session(settings=[*(settings or []), *given], state_dir=state_dir, quiet=quiet, json=json)
+    given = [*(settings or []), *_given(password_file)]
+    return options.session(settings=given, state_dir=state_dir, quiet=quiet, json=json)
+
+
+def _given(password_file: str | None) -> list[str]:
+    return [] if password_file is None else [f"redis.password_file={Path.cwd() / password_file}"]
 
 
 def _screen(session: "Session", *, json: bool) -> "Screen":

@@ -7,12 +7,13 @@ Never:     removes without a plan that was shown, and a decision that the journa
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from go_cache_safeguard.cli import options, redis_harden
+from go_cache_safeguard.cli import act, options, redis_harden
 from go_cache_safeguard.core.errors import ExitCode, UsageFailure
 from go_cache_safeguard.core.size import format_size
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.core.receipt import Receipt
     from go_cache_safeguard.core.verdict import Verdict
-    from go_cache_safeguard.flows.clean import Asked, Confirm
+    from go_cache_safeguard.flows.clean import Asked
     from go_cache_safeguard.flows.redis_plan import Survey, Wanted
     from go_cache_safeguard.flows.redis_undo import PutBack
     from go_cache_safeguard.flows.session import Session
@@ -64,6 +65,22 @@ _SAMPLES = 10
 _CLASSES = ((300, "end within 5m"), (3_600, "end within 1h"), (86_400, "end within 1d"))
 
 
+@dataclass(frozen=True)
+class Removing:
+    """Where and how keys are removed: the group of `del`, `unlink` and `flush`."""
+
+    url: Url = None
+    dry_run: DryRun = False
+    max_keys: MaxKeys = None
+    rate: Rate = None
+    password_file: PasswordFile = None
+    receipt: ReceiptFile = None
+
+    def settings(self, threshold: str | None) -> list[str]:
+        """As settings for this run."""
+        return _given(self.max_keys, threshold, self.rate, self.password_file)
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command()(check)
@@ -73,6 +90,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(trash, name="trash")
 
 
+@options.grouped
 def check(
     patterns: Annotated[list[str], typer.Argument(metavar="PATTERN", help="As in SCAN; a plain name is one key.")],
     *,
@@ -81,18 +99,13 @@ def check(
     max_keys: MaxKeys = None,
     block_ttl_threshold: Threshold = None,
     password_file: PasswordFile = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Say what removing the keys of these patterns would take, and what every check says of it. Removes nothing."""
     from go_cache_safeguard.core.verdict import worst
 
-    session = _session(
-        settings, state_dir, _given(max_keys, block_ttl_threshold, None, password_file), quiet=quiet, json=json
-    )
-    screen = _screen(session, json=json)
+    session = common.session(*_given(max_keys, block_ttl_threshold, None, password_file))
+    screen = common.screen(session)
     found, verdicts = _surveyed(session, url, _wanted("DEL", [], patterns, escaped=escaped))
     _tell_plan(screen, "redis-check", found, verdicts, "")
     code = _EXIT.get(worst(verdicts))
@@ -100,144 +113,86 @@ def check(
         raise typer.Exit(code)
 
 
+@options.grouped
 def del_(
     keys: Keys = None,
     *,
     match: Match = None,
     escaped: Escaped = False,
-    url: Url = None,
-    dry_run: DryRun = False,
-    confirm: options.Confirm = False,
-    confirm_hook: options.ConfirmHook = None,
-    confirm_wait: options.ConfirmWait = None,
-    detach: options.Detach = False,
-    max_keys: MaxKeys = None,
     block_ttl_threshold: Threshold = None,
-    rate: Rate = None,
-    password_file: PasswordFile = None,
-    receipt: ReceiptFile = None,
-    replaces: options.Replaces = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    removing: Removing,
+    asking: options.Asking,
+    common: options.Common,
 ) -> None:
     """Remove keys: plan, check, hold or go on, capture every value, remove. `redis undo` puts them back."""
-    session = _session(
-        settings,
-        state_dir,
-        _given(max_keys, block_ttl_threshold, rate, password_file, (confirm_hook, confirm_wait, detach)),
-        quiet=quiet,
-        json=json,
-    )
+    session = common.session(*removing.settings(block_ttl_threshold), *asking.settings)
     wanted = _wanted("DEL", keys or [], match or [], escaped=escaped)
-    how = _How(dry_run, confirm, receipt, replaces or "")
-    _remove(session, _screen(session, json=json), url, wanted, how)
+    _remove(session, common.screen(session), wanted, removing, asking)
 
 
+@options.grouped
 def unlink(
     keys: Keys = None,
     *,
     match: Match = None,
     escaped: Escaped = False,
-    url: Url = None,
-    dry_run: DryRun = False,
-    confirm: options.Confirm = False,
-    confirm_hook: options.ConfirmHook = None,
-    confirm_wait: options.ConfirmWait = None,
-    detach: options.Detach = False,
-    max_keys: MaxKeys = None,
     block_ttl_threshold: Threshold = None,
-    rate: Rate = None,
-    password_file: PasswordFile = None,
-    receipt: ReceiptFile = None,
-    replaces: options.Replaces = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    removing: Removing,
+    asking: options.Asking,
+    common: options.Common,
 ) -> None:
     """As `redis del`, under the rules that the site has for UNLINK. Both free the memory in the background."""
-    session = _session(
-        settings,
-        state_dir,
-        _given(max_keys, block_ttl_threshold, rate, password_file, (confirm_hook, confirm_wait, detach)),
-        quiet=quiet,
-        json=json,
-    )
+    session = common.session(*removing.settings(block_ttl_threshold), *asking.settings)
     wanted = _wanted("UNLINK", keys or [], match or [], escaped=escaped)
-    how = _How(dry_run, confirm, receipt, replaces or "")
-    _remove(session, _screen(session, json=json), url, wanted, how)
+    _remove(session, common.screen(session), wanted, removing, asking)
 
 
+@options.grouped
 def flush(
     *,
     db: Annotated[int | None, typer.Option("--db", metavar="N", help="This database; default: the URL's.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every database of the server.")] = False,
-    url: Url = None,
-    dry_run: DryRun = False,
-    confirm: options.Confirm = False,
-    confirm_hook: options.ConfirmHook = None,
-    confirm_wait: options.ConfirmWait = None,
-    detach: options.Detach = False,
-    max_keys: MaxKeys = None,
-    rate: Rate = None,
-    password_file: PasswordFile = None,
-    receipt: ReceiptFile = None,
-    replaces: options.Replaces = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    removing: Removing,
+    asking: options.Asking,
+    common: options.Common,
 ) -> None:
     """Remove every key that is there now, so that it can be undone. FLUSHDB itself is never sent; newer keys stay."""
     from go_cache_safeguard.flows.redis_plan import Wanted
 
     if db is not None and everything:
         raise UsageFailure("--db and --all exclude each other", not_done="nothing was removed")
-    session = _session(
-        settings,
-        state_dir,
-        _given(max_keys, None, rate, password_file, (confirm_hook, confirm_wait, detach)),
-        quiet=quiet,
-        json=json,
-    )
+    session = common.session(*removing.settings(None), *asking.settings)
     wanted = Wanted("FLUSHALL" if everything else "FLUSHDB", everything=True)
-    how = _How(dry_run, confirm, receipt, replaces or "")
-    _remove(session, _screen(session, json=json), url, wanted, how, db=db)
+    _remove(session, common.screen(session), wanted, removing, asking, db=db)
 
 
+@options.grouped
 def resume(
     op: Op,
     *,
     token_file: options.TokenFile = None,
-    confirm_hook: options.ConfirmHook = None,
-    confirm_wait: options.ConfirmWait = None,
-    detach: options.Detach = False,
+    telling: options.Telling,
     rate: Rate = None,
     password_file: PasswordFile = None,
     receipt: ReceiptFile = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Execute an approved operation, or go on with one that was stopped between two batches."""
     from go_cache_safeguard.flows.account import refuse_taken
     from go_cache_safeguard.flows.redis_call import resume as go_on
     from go_cache_safeguard.flows.redis_harden import is_about_rules
 
-    given = _given(None, None, rate, password_file, (confirm_hook, confirm_wait, detach))
-    session = _session(settings, state_dir, given, quiet=quiet, json=json)
+    session = common.session(*_given(None, None, rate, password_file), *telling.settings)
     if receipt is not None:
         refuse_taken(receipt)
     options.approve_first(session, op, token_file)
     if is_about_rules(session, op):
-        redis_harden.carry_on(session, op, receipt, json=json)
+        redis_harden.carry_on(session, op, receipt, json=common.json)
         return
-    _tell_receipt(_screen(session, json=json), go_on(session, op, account=receipt))
+    _tell_receipt(common.screen(session), go_on(session, op, account=receipt))
 
 
+@options.grouped
 def undo(
     op: Op,
     *,
@@ -245,40 +200,36 @@ def undo(
         bool, typer.Option("--replace", help="Overwrite keys that are there again; they are lost.")
     ] = False,
     password_file: PasswordFile = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Put back every value that an operation took, with its expiry; keys that are there again stay as they are."""
     from go_cache_safeguard.flows.redis_harden import is_about_rules
     from go_cache_safeguard.flows.redis_undo import undo as put_back
 
-    session = _session(settings, state_dir, _given(None, None, None, password_file), quiet=quiet, json=json)
+    session = common.session(*_given(None, None, None, password_file))
     if is_about_rules(session, op):
-        redis_harden.put_back(session, op, replace=replace, json=json)
+        redis_harden.put_back(session, op, replace=replace, json=common.json)
         return
-    _tell_back(_screen(session, json=json), put_back(session, op, replace=replace))
+    _tell_back(common.screen(session), put_back(session, op, replace=replace))
 
 
 trash.command("restore")(undo)
 
 
 @trash.command("list")
+@options.grouped
 def list_(
     *,
-    json: options.Json = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """List operations whose captured values are kept."""
     from go_cache_safeguard.flows.redis_undo import stored
 
-    session = _session(settings, state_dir, [], quiet=json, json=json)
-    screen = _screen(session, json=json)
+    session = common.session()
+    screen = common.screen(session)
     with session.journal(read_only=True) as journal:
         found = stored(session, journal)
-    if json:
+    if common.json:
         screen.document("redis-trash", 1, {"operations": [one.as_value() for one in found]})
         return
     if not found:
@@ -302,20 +253,19 @@ def list_(
 
 
 @trash.command()
+@options.grouped
 def show(
     op: Op,
     *,
-    json: options.Json = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Name the keys that an operation took; values are not shown."""
     from go_cache_safeguard.flows.redis_undo import show as keys_of
 
-    session = _session(settings, state_dir, [], quiet=json, json=json)
-    screen = _screen(session, json=json)
+    session = common.session()
+    screen = common.screen(session)
     found = keys_of(session, op)
-    if json:
+    if common.json:
         rows = [{"name": one.name, "bytes": one.size, "expires_ms": one.expires_ms} for one in found]
         screen.document("redis-trash-keys", 1, {"op": op, "keys": rows})
         return
@@ -329,42 +279,49 @@ def show(
 
 
 @trash.command()
+@options.grouped
 def purge(
-    op: Annotated[str | None, typer.Argument(metavar="[OP]", help="Only this one, and at once.")] = None,
+    op: Annotated[
+        str | None, typer.Argument(metavar="[OP]", help="Only this one, and at once; or a purge that was held.")
+    ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be deleted.")] = False,
-    json: options.Json = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    asking: options.Asking,
+    token_file: options.TokenFile = None,
+    common: options.Common,
 ) -> None:
     """Really delete captured values whose retention has ended. With OP: at once, after you type its digest."""
-    from go_cache_safeguard.approval.token import digest_matches
-    from go_cache_safeguard.cli.operations import ask_digest
-    from go_cache_safeguard.flows.redis_undo import purge as throw_away
+    from go_cache_safeguard.flows.disposal import dispose
+    from go_cache_safeguard.flows.disposers import is_final, outcome_of
+    from go_cache_safeguard.flows.redis_purge import dispose as throw_away
+    from go_cache_safeguard.flows.redis_purge import plan_of, verdict_of
     from go_cache_safeguard.flows.redis_undo import stored
 
-    session = _session(settings, state_dir, [], quiet=json, json=json)
-    screen = _screen(session, json=json)
-    now = time.time()
+    session, now = common.session(*asking.settings), time.time()
+    screen = common.screen(session)
+    if op is not None and is_final(session, op):
+        act.carry_out(session, screen, op, token_file)
+        return
+    options.refuse_token(token_file)
     with session.journal() as journal:
         known = stored(session, journal)
-        due = [one for one in known if (one.op == op if op else one.due_s is not None and one.due_s <= now)]
-        if (
-            op is not None
-            and due
-            and not dry_run
-            and not digest_matches(ask_digest(due[0].digest, due[0].size, op), due[0].digest)
-        ):
-            raise UsageFailure("not confirmed", not_done="nothing was deleted")
-        if not dry_run:
-            for one in due:
-                throw_away(session, journal, one)
-    if json:
-        rows = [one.as_value() for one in due]
-        screen.document("redis-purge", 1, {"dry_run": dry_run, "operations": rows, "kept": len(known) - len(due)})
+    due = [one for one in known if (one.op == op if op else one.due_s is not None and one.due_s <= now)]
+    rows: Any = [one.as_value() for one in due]
+    if due and not dry_run:
+
+        def question() -> None:
+            options.confirm_digest(due[0].digest, due[0].size, due[0].op)
+
+        how = act.how_to_dispose(session, screen, asking, options.NO_QUESTION if op is None else question)
+        plan = plan_of(session, due, whole=sum(one.size for one in known))
+        receipt = dispose(session, plan, verdict_of(due, now), throw_away, how)
+        rows = outcome_of(session, receipt.op)["operations"]
+    if screen.as_json:
+        value = {"dry_run": dry_run, "operations": rows, "kept": len(known) - len(due)}
+        screen.document("redis-purge", 1, value)
         return
-    for one in due:
-        screen.line(f"{one.op}  {'would delete' if dry_run else 'deleted'} {format_size(one.size)}")
+    for row in rows:
+        screen.line(f"{row['op']}  {'would delete' if dry_run else 'deleted'} {format_size(row['bytes'])}")
     if not due:
         screen.line(f"nothing is due; values of {len(known)} operations are kept")
 
@@ -374,7 +331,6 @@ def _given(
     threshold: str | None,
     rate: int | None,
     password_file: str | None,
-    asked: tuple[str | None, str | None, bool] = (None, None, False),
 ) -> list[str]:
     """Options that are settings for this run."""
     pairs = (
@@ -383,24 +339,7 @@ def _given(
         ("redis.rate", rate),
         ("redis.password_file", None if password_file is None else str(Path.cwd() / password_file)),
     )
-    return [*(f"{key}={value}" for key, value in pairs if value is not None), *options.of_hook(*asked)]
-
-
-def _session(
-    settings: list[str] | None,
-    state_dir: str | None,
-    given: list[str],
-    *,
-    quiet: bool,
-    json: bool,
-) -> "Session":
-    return options.session(settings=[*(settings or []), *given], state_dir=state_dir, quiet=quiet, json=json)
-
-
-def _screen(session: "Session", *, json: bool) -> "Screen":
-    from go_cache_safeguard.cli.screen import Screen
-
-    return Screen(as_json=json, color=session.config.choice("output.color"))
+    return [f"{key}={value}" for key, value in pairs if value is not None]
 
 
 def _wanted(command: str, keys: list[str], patterns: list[str], *, escaped: bool) -> "Wanted":
@@ -430,21 +369,12 @@ def _surveyed(
     return found, judge(session, found.facts)
 
 
-class _How(NamedTuple):
-    """What was said about a removal, besides which keys."""
-
-    dry_run: bool
-    confirm: bool
-    receipt: Path | None
-    replaces: str
-
-
 def _remove(
     session: "Session",
     screen: "Screen",
-    url: str | None,
     wanted: "Wanted",
-    how: "_How",
+    removing: Removing,
+    asking: options.Asking,
     *,
     db: int | None = None,
 ) -> None:
@@ -453,18 +383,22 @@ def _remove(
     from go_cache_safeguard.flows.clean import clean
     from go_cache_safeguard.flows.redis_removal import execute
 
-    if how.receipt is not None:
-        refuse_taken(how.receipt)
-    found, verdicts = _surveyed(session, url, wanted, db)
-    if how.dry_run:
+    if removing.receipt is not None:
+        refuse_taken(removing.receipt)
+    found, verdicts = _surveyed(session, removing.url, wanted, db)
+    if removing.dry_run:
         decision = decide(session.config.policy(), verdicts, removing=found.plan.total, of=found.plan.whole)
         _tell_plan(screen, "redis-dry-run", found, verdicts, type(decision).__name__.lower())
         return
     if not found.plan.items:
         _tell_nothing(screen)
         return
-    asking = _asking(screen) if options.at_terminal(session, json=screen.as_json) else None
-    options.somebody_to_ask(session, confirm=how.confirm, terminal=asking is not None)
+
+    def show(asked: "Asked") -> None:
+        for verdict in asked.verdicts:
+            screen.verdict(verdict)
+
+    confirm = options.confirming(session, screen, options.person_at(screen, show), always=asking.confirm)
     if not screen.as_json:
         _show(screen, found)
     done = clean(
@@ -472,25 +406,12 @@ def _remove(
         found.plan,
         lambda: verdicts,
         execute,
-        asking,
-        always_ask=how.confirm,
-        account=how.receipt,
-        replaces=how.replaces,
+        confirm,
+        always_ask=asking.confirm,
+        account=removing.receipt,
+        replaces=asking.replaces or "",
     )
     _tell_receipt(screen, done)
-
-
-def _asking(screen: "Screen") -> "Confirm":
-    def confirm(asked: "Asked") -> str:
-        from go_cache_safeguard.cli.operations import ask_digest
-
-        for verdict in asked.verdicts:
-            screen.verdict(verdict)
-        for reason in asked.decision.reasons:
-            screen.line(f"held: {reason}", "yellow")
-        return ask_digest(asked.plan.digest, asked.plan.total, asked.op)
-
-    return confirm
 
 
 def _tell_plan(screen: "Screen", schema: str, found: "Survey", verdicts: "list[Verdict]", decision: str) -> None:

@@ -7,21 +7,23 @@ Never:     decides what is kept or removed.
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from go_cache_safeguard.cli import options
+from go_cache_safeguard.cli import act, options
 from go_cache_safeguard.cli.doctor import exit_code
 from go_cache_safeguard.core.errors import UsageFailure
+from go_cache_safeguard.core.operation import is_operation_id
 from go_cache_safeguard.core.size import format_size
 
 if TYPE_CHECKING:
     from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.core.plan import Plan
     from go_cache_safeguard.flows.repository import Created, Listing
-    from go_cache_safeguard.flows.repository_prune import PrunePlan
+    from go_cache_safeguard.flows.repository_prune import Pruned, PrunePlan
     from go_cache_safeguard.flows.session import Session
     from go_cache_safeguard.flows.snapshot import Subject
     from go_cache_safeguard.snapshot.difference import Difference
@@ -56,6 +58,40 @@ Id = Annotated[
         metavar="ID", help="The beginning of a snapshot's id, or `latest`.", autocompletion=complete_snapshot
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which snapshots a prune keeps."""
+
+    last: Annotated[int, typer.Option("--keep-last", metavar="N", min=0, help="Keep the newest N.")] = 0
+    hourly: Annotated[int, typer.Option("--keep-hourly", metavar="N", min=0, help="Newest of each of N hours.")] = 0
+    daily: Annotated[int, typer.Option("--keep-daily", metavar="N", min=0, help="Newest of each of N days.")] = 0
+    weekly: Annotated[int, typer.Option("--keep-weekly", metavar="N", min=0, help="Newest of each of N weeks.")] = 0
+    monthly: Annotated[int, typer.Option("--keep-monthly", metavar="N", min=0, help="Newest of each of N months.")] = 0
+    yearly: Annotated[int, typer.Option("--keep-yearly", metavar="N", min=0, help="Newest of each of N years.")] = 0
+    within: Annotated[
+        str | None,
+        typer.Option("--keep-within", metavar="TIME", help="Keep what is at most so much older than the newest."),
+    ] = None
+    keep_tag: Annotated[
+        list[str] | None, typer.Option("--keep-tag", metavar="WORD", help="Keep what has this tag. Repeatable.")
+    ] = None
+
+    def rules(self) -> "Rules":
+        """Read them."""
+        from go_cache_safeguard.snapshot.keep import Rules
+
+        return Rules(
+            last=self.last,
+            hourly=self.hourly,
+            daily=self.daily,
+            weekly=self.weekly,
+            monthly=self.monthly,
+            yearly=self.yearly,
+            within_s=options.duration(self.within, "--keep-within"),
+            tags=tuple(self.keep_tag or ()),
+        )
 
 
 def register(app: typer.Typer) -> None:
@@ -116,24 +152,21 @@ def verify(
     raise typer.Exit(exit_code(list(verified.verdicts)))
 
 
+@options.grouped
 def list_(
     *,
     repo: Repo = None,
     tags: Tags = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """List the snapshots of a repository, oldest first."""
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.repository import list_all
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     listing = list_all(session, repo)
     records = [record for record in listing.records if not tags or set(tags) & set(record.tags)]
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("snapshot-list", 1, _listing_value(listing, records))
         return
     for cells in [_HEADINGS, *map(_row, records)] if records else []:
@@ -146,70 +179,57 @@ def list_(
     )
 
 
+@options.grouped
 def show(
     id_: Id,
     *,
     files: Annotated[bool, typer.Option("--files", help="Every file, too.")] = False,
     repo: Repo = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Show one snapshot of a repository."""
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.repository import show as look
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     snapshot = look(session, id_, repo)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("snapshot", 1, _snapshot_value(snapshot, files=files))
     else:
         _show(screen, snapshot, files=files)
 
 
+@options.grouped
 def diff(
     first: Id,
     second: Id,
     *,
     repo: Repo = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Show what changed from one snapshot to another."""
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.repository import diff as compare
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     one, two, found = compare(session, first, second, repo)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("snapshot-diff", 1, _difference_value(one, two, found))
     else:
         _show_difference(screen, one, two, found)
 
 
+@options.grouped
 def prune(
     plan: Annotated[
-        Path | None, typer.Argument(metavar="[PLAN]", help="Execute this plan, which `-o` wrote, instead of a new one.")
+        Path | None,
+        typer.Argument(
+            metavar="[PLAN|OP]",
+            help="Execute this plan, which `-o` wrote, instead of a new one; or a prune that was held.",
+        ),
     ] = None,
     *,
-    last: Annotated[int, typer.Option("--keep-last", metavar="N", min=0, help="Keep the newest N.")] = 0,
-    hourly: Annotated[int, typer.Option("--keep-hourly", metavar="N", min=0, help="Newest of each of N hours.")] = 0,
-    daily: Annotated[int, typer.Option("--keep-daily", metavar="N", min=0, help="Newest of each of N days.")] = 0,
-    weekly: Annotated[int, typer.Option("--keep-weekly", metavar="N", min=0, help="Newest of each of N weeks.")] = 0,
-    monthly: Annotated[int, typer.Option("--keep-monthly", metavar="N", min=0, help="Newest of each of N months.")] = 0,
-    yearly: Annotated[int, typer.Option("--keep-yearly", metavar="N", min=0, help="Newest of each of N years.")] = 0,
-    within: Annotated[
-        str | None,
-        typer.Option("--keep-within", metavar="TIME", help="Keep what is at most so much older than the newest."),
-    ] = None,
-    keep_tag: Annotated[
-        list[str] | None, typer.Option("--keep-tag", metavar="WORD", help="Keep what has this tag. Repeatable.")
-    ] = None,
+    keep: Keep,
     grace: Annotated[
         str | None,
         typer.Option(
@@ -221,57 +241,58 @@ def prune(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan to this new file instead.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    asking: options.Asking,
+    token_file: options.TokenFile = None,
     wait: Annotated[
         str, typer.Option("--wait", metavar="TIME", help="How long to wait for snapshots that are being written.")
     ] = "30s",
     repo: Repo = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Forget snapshots that no rule keeps, and remove what no snapshot needs. Without rules no snapshot is forgotten.
 
     Rules count for each cache and host apart. The plan is shown before anything goes, and executed once.
     """
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows import repository_prune as flow
-    from go_cache_safeguard.snapshot.keep import Rules
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
-    rules = Rules(
-        last=last,
-        hourly=hourly,
-        daily=daily,
-        weekly=weekly,
-        monthly=monthly,
-        yearly=yearly,
-        within_s=options.duration(within, "--keep-within"),
-        tags=tuple(keep_tag or ()),
-    )
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    wait_s = options.duration(wait, "--wait") or 0
+    session = common.session(*asking.settings)
+    screen = common.screen(session)
+    if plan is not None and is_operation_id(str(plan)):
+        act.carry_out(session, screen, str(plan), token_file)
+        return
+    options.refuse_token(token_file)
+    rules, wait_s = keep.rules(), options.duration(wait, "--wait") or 0
     if plan is not None:
         _refuse_both(rules, dry_run=dry_run, output=output)
         made = flow.read_plan(_read(session.cwd / plan))
     else:
         given = options.duration(grace, "--grace")
-        planned = flow.plan(
-            session, rules, repo, grace_s=session.config.seconds("snapshot.grace") if given is None else given
-        )
-        if not json:
-            _show_plan(screen, planned)
-        if output is not None:
-            _keep_plan(planned.plan, session.cwd / output)
-        if dry_run or output is not None or not planned.plan.items:
-            if json:
-                screen.document("snapshot-prune-plan", 1, planned.as_value())
-            return
+        grace_s = session.config.seconds("snapshot.grace") if given is None else given
+        planned = flow.plan(session, rules, repo, grace_s=grace_s)
         made = planned.plan
-        if not yes:
-            _confirm(made)
-    done = flow.execute(session, made, repo, wait_s=wait_s)
-    if json:
+        _tell_plan(screen, planned, whole=dry_run or output is not None or not made.items)
+        if output is not None:
+            _keep_plan(made, session.cwd / output)
+        if dry_run or output is not None or not made.items:
+            return
+
+    def question() -> None:
+        _confirm(made)
+
+    how = act.how_to_dispose(session, screen, asking, options.NO_QUESTION if yes or plan is not None else question)
+    _tell_pruned(screen, flow.execute(session, made, repo, wait_s=wait_s, how=how))
+
+
+def _tell_plan(screen: "Screen", planned: "PrunePlan", *, whole: bool) -> None:
+    """Show what would go; as a document only if that is all there is to say."""
+    if not screen.as_json:
+        _show_plan(screen, planned)
+    elif whole:
+        screen.document("snapshot-prune-plan", 1, planned.as_value())
+
+
+def _tell_pruned(screen: "Screen", done: "Pruned") -> None:
+    if screen.as_json:
         screen.document("snapshot-prune", 1, done.as_value())
         return
     screen.line(
@@ -312,7 +333,7 @@ def _confirm(made: "Plan") -> None:
         raise UsageFailure(
             "a prune asks a person, and stdin is not a terminal",
             not_done="nothing was removed",
-            hint="give --yes, or write the plan with -o and execute it later",
+            hint="give --yes, write the plan with -o and execute it later, or name a URL with --confirm-hook",
         )
     if not typer.confirm(f"Remove {len(made.items):,} objects for good?", err=True):
         raise UsageFailure("not confirmed", not_done="nothing was removed")

@@ -6,7 +6,7 @@ Never:     does anything to a cache unless --restore or --rebuild says so.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -17,11 +17,11 @@ from go_cache_safeguard.core.errors import ExitCode, UsageFailure
 
 if TYPE_CHECKING:
     from go_cache_safeguard.cli.screen import Screen
-    from go_cache_safeguard.flows.clean import Asked, Confirm
     from go_cache_safeguard.flows.rollback import Question
     from go_cache_safeguard.flows.session import Session
 
 
+@options.grouped
 def rollback(
     packages: Annotated[
         list[str] | None, typer.Argument(metavar="[PACKAGE]...", help="What to build; default: ./...")
@@ -59,16 +59,12 @@ def rollback(
         Path | None,
         typer.Option("--modcache", metavar="DIR", help="The module cache; default: what `go env GOMODCACHE` says."),
     ] = None,
-    detach: options.Detach = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    asking: options.Asking,
+    common: options.Common,
 ) -> None:
     """Build here and in an empty cache, compare, say who is to blame. Changes nothing unless told to."""
     import shlex
 
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.modules import modcache_of
     from go_cache_safeguard.flows.packages import Wanted
     from go_cache_safeguard.flows.rollback import Question, examine
@@ -76,8 +72,7 @@ def rollback(
 
     if restore is not None and rebuild:
         raise UsageFailure("either --restore or --rebuild", not_done="nothing was done")
-    given = [*(settings or []), *options.of_hook(None, None, detach)]
-    session = options.session(settings=given, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session(*asking.settings)
     question = Question(
         gocache=session.gocache(gocache),
         modcache=modcache_of(session, None if modcache is None else session.cwd / modcache),
@@ -86,37 +81,39 @@ def rollback(
         tests=tests,
         scratch=scratch,
     )
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    screen = common.screen(session)
     diagnosis = examine(session, question)
     value: dict[str, Any] = {
         "case": str(diagnosis.case),
         "packages": list(diagnosis.packages),
         "verdict": diagnosis.verdict.as_value(),
     }
-    if not json:
+    if not common.json:
         screen.verdict(diagnosis.verdict)
     chosen = restore is not None or rebuild
     if not chosen or not (anyway or diagnosis.case is Case.BUILD_CACHE):
-        if json:
+        if common.json:
             screen.document("rollback", 1, value)
         elif chosen:
             screen.line("nothing was changed: the build cache is not to blame (--anyway insists)", "yellow")
         raise typer.Exit(exit_code([diagnosis.verdict]))
-    _act(session, screen, question, value, _Choice(restore, repository, key, checks, wait))
+    _act(session, screen, question, value, _Choice(restore, repository, key, checks, wait, asking))
 
 
-class _Choice:
+class _Choice(NamedTuple):
     """What was chosen, as typed."""
 
-    def __init__(
-        self, snapshot: str | None, repository: str | None, key: Path | None, checks: str | None, wait: str | None
-    ) -> None:
-        self.snapshot, self.repository, self.key = snapshot, repository, key
-        self.checks, self.wait = checks, wait
+    snapshot: str | None
+    repository: str | None
+    key: Path | None
+    checks: str | None
+    wait: str | None
+    asking: options.Asking
 
 
 def _act(session: "Session", screen: "Screen", question: "Question", value: dict[str, Any], choice: _Choice) -> None:
     from go_cache_safeguard.flows.checks import run_checks
+    from go_cache_safeguard.flows.clean import How
     from go_cache_safeguard.flows.restore import open_source
     from go_cache_safeguard.flows.rollback import rebuild, restore_instead
 
@@ -125,11 +122,13 @@ def _act(session: "Session", screen: "Screen", question: "Question", value: dict
     def checks() -> Any:
         return run_checks(session, question.gocache, ids)
 
-    confirm = _confirm(screen) if options.at_terminal(session, json=screen.as_json) else None
+    always = choice.asking.confirm
+    confirm = options.confirming(session, screen, act.person_at(screen), always=always)
+    how = How(confirm, always, choice.asking.replaces or "")
     given = options.duration(choice.wait, "--wait")
     wait_s = session.default_wait_s if given is None else given
     if choice.snapshot is None:
-        receipt, restored = rebuild(session, question, checks, confirm, wait_s), None
+        receipt, restored = rebuild(session, question, checks, how, wait_s), None
     else:
         with open_source(session, choice.snapshot, place=choice.repository, key=choice.key) as source:
             if str(source.manifest.kind) != "go-build-cache":
@@ -138,7 +137,7 @@ def _act(session: "Session", screen: "Screen", question: "Question", value: dict
                     not_done="nothing was changed",
                     hint="go-cache-safeguard snapshot restore",
                 )
-            receipt, restored = restore_instead(session, question, source, checks, confirm, wait_s=wait_s)
+            receipt, restored = restore_instead(session, question, source, checks, how, wait_s=wait_s)
     if screen.as_json:
         more = None if restored is None else restored.as_value()
         screen.document("rollback", 1, {**value, "clean": receipt.as_value(), "restore": more})
@@ -148,15 +147,3 @@ def _act(session: "Session", screen: "Screen", question: "Question", value: dict
             restoring.tell_restored(screen, restored)
     if restored is not None and not restored.whole:
         raise typer.Exit(ExitCode.RESTORE_FAILED)
-
-
-def _confirm(screen: "Screen") -> "Confirm":
-    def confirm(asked: "Asked") -> str:
-        from go_cache_safeguard.cli.operations import ask_digest
-
-        act.show_plan(screen, asked.plan)
-        for verdict in asked.verdicts:
-            screen.verdict(verdict)
-        return ask_digest(asked.plan.digest, asked.plan.total, asked.op)
-
-    return confirm

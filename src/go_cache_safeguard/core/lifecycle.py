@@ -43,10 +43,11 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     None: frozenset({S.REQUESTED}),
     S.REQUESTED: frozenset({S.CHECKED, S.CANCELLED}),
     S.CHECKED: frozenset({S.ALLOWED, S.HELD, S.REFUSED, S.CANCELLED}),
-    S.ALLOWED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.CANCELLED, S.REFUSED, S.PASSED}),
+    # PURGING: what is deleted for good is an operation of its own, about what earlier ones have kept.
+    S.ALLOWED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.CANCELLED, S.REFUSED, S.PASSED, S.PURGING}),
     S.HELD: frozenset({S.APPROVED, S.REJECTED, S.EXPIRED, S.CANCELLED}),
     # PASSED: whoever asked does it on a connection of its own, once; what came of it is not seen.
-    S.APPROVED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.EXPIRED, S.CANCELLED, S.REFUSED, S.PASSED}),
+    S.APPROVED: frozenset({S.SNAPSHOTTING, S.REMOVING, S.EXPIRED, S.CANCELLED, S.REFUSED, S.PASSED, S.PURGING}),
     # A copy of what will go is made. When that fails, nothing goes, and an approval is used up all the same.
     S.SNAPSHOTTING: frozenset({S.REMOVING, S.CANCELLED}),
     # Index entries are away and outputs wait for running builds; or everything is away; or we go back.

@@ -16,8 +16,12 @@ from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation, is_over
 from go_cache_safeguard.flows.desk import Desk, NotApproved, lent, rules_of, voter_of
 from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.journal.law import TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from go_cache_safeguard.journal.record import Record
     from go_cache_safeguard.journal.records import Records
 
 _PRIVATE = 0o600
@@ -36,7 +40,7 @@ def expire(journal: "Records", operation: Operation, now_s: int) -> Operation:
         return journal.operation(operation.id)
 
 
-def approve_by_digest(session: Session, journal: "Records", op: str, typed: str) -> Operation:
+def approve_by_digest(session: Session, journal: "Records", op: str, typed: str, *, seen: str = "") -> Operation:
     """Agree to a held operation by typing (the first digits of) its plan's digest.
 
     Args:
@@ -44,6 +48,7 @@ def approve_by_digest(session: Session, journal: "Records", op: str, typed: str)
         journal: Open for writing.
         op: The held operation.
         typed: What the person typed.
+        seen: SHA-256 of the evidence that they were shown; empty if they were shown none.
 
     Returns:
         The operation: APPROVED, or still HELD if it takes more people.
@@ -51,12 +56,21 @@ def approve_by_digest(session: Session, journal: "Records", op: str, typed: str)
     Raises:
         NotApproved: It does not count, and why.
     """
-    _desk(session, journal).approve(op, voter_of(session), typed)
+    _desk(session, journal).approve(op, voter_of(session), typed, seen=seen)
     return journal.operation(op)
 
 
-def approve_by_token(session: Session, journal: "Records", op: str, token_file: Path) -> Operation:
+def approve_by_token(
+    session: Session, journal: "Records", op: str, token_file: Path, *, barred: "Callable[[Record], bool] | None" = None
+) -> Operation:
     """Agree to a held operation with a token that an approver has minted for exactly this plan.
+
+    Args:
+        session: Who brings it.
+        journal: Open for writing.
+        op: The held operation.
+        token_file: Where it is.
+        barred: Whether who minted it, as this record says, is let in as an approver no more; None if nobody knows of people here.
 
     Returns:
         The operation: APPROVED, or still HELD if it takes more people.
@@ -64,16 +78,31 @@ def approve_by_token(session: Session, journal: "Records", op: str, token_file: 
     Raises:
         NotApproved: It does not count, and why; a token counts once.
     """
-    _desk(session, journal).redeem(op, token_in(token_file, op), session.actor)
+    token = token_in(token_file, op)
+    notes = (it for it in journal.records(op=op) if it.step == TOKEN and it.data.get("sha256") == token.stored)
+    minted = next(notes, None)
+    if minted is not None and barred is not None and barred(minted):
+        raise no_more(op, minted)
+    _desk(session, journal).redeem(op, token, session.actor)
     return journal.operation(op)
 
 
-def token_in(token_file: Path, op: str) -> Token:
+def no_more(op: str, minted: "Record") -> NotApproved:
+    """Why the token of somebody counts no more who was let in as an approver when it was minted."""
+    return NotApproved(
+        f"{minted.data.get('approver')}, whose token it is, is not let in as an approver any more",
+        not_done=f"{op} stays as it is",
+        hint="somebody who may approve it mints another one",
+    )
+
+
+def token_in(token_file: Path, op: str, server: str = "") -> Token:
     """The token in a file that only its owner can read; `-` is stdin, or a prompt.
 
     Args:
         token_file: The file.
         op: What it is to approve.
+        server: Where people decide about it; empty if they do it here.
 
     Raises:
         NotApproved: There is none, or others can read it.
@@ -83,7 +112,9 @@ def token_in(token_file: Path, op: str) -> Token:
         raise NotApproved(
             f"there is no token in {token_file}",
             not_done=f"{op} stays as it is",
-            hint=f"an approver mints one with `go-cache-safeguard ops token {op} --output FILE`",
+            hint=f"an approver mints one at {server}: POST /api/v1/operations/{op}/token"
+            if server
+            else f"an approver mints one with `go-cache-safeguard ops token {op} --output FILE`",
         )
     return token
 

@@ -22,7 +22,7 @@ from go_cache_safeguard.flows.witnesses import ELSEWHERE, WitnessAway, read_copy
 from go_cache_safeguard.journal.chain import Break, BreakKind
 from go_cache_safeguard.journal.checkpoint import origin_of
 from go_cache_safeguard.journal.keys import Holder, history
-from go_cache_safeguard.journal.law import broken_glasses, judge
+from go_cache_safeguard.journal.law import broken_glasses, judge, votes_seen
 from go_cache_safeguard.journal.merkle import Tree
 from go_cache_safeguard.journal.note import PublicKey, parse_public
 from go_cache_safeguard.journal.retire import earlier
@@ -66,6 +66,7 @@ class Audit:
         signed: How many records the newest of them covers.
         agree: Names of the witnesses that were asked, and of how many records they know.
         key: The key that signs now, as text; empty if there is none.
+        votes: How many approvals of people there are, and how many of them say which evidence was seen.
     """
 
     records: int
@@ -77,6 +78,7 @@ class Audit:
     signed: int = 0
     agree: tuple[tuple[str, int], ...] = ()
     key: str = ""
+    votes: tuple[int, int] = (0, 0)
 
     def as_value(self) -> dict[str, Value]:
         """For `--json`."""
@@ -90,6 +92,7 @@ class Audit:
             "checkpoints": self.checkpoints,
             "signed": self.signed,
             "key": self.key,
+            "votes": {"all": self.votes[0], "evidence_seen": self.votes[1]},
             "witnesses": [{"name": name, "records": size} for name, size in self.agree],
         }
 
@@ -269,6 +272,7 @@ class _Findings:
             signed=max((seal.checkpoint.size for seal in self._kept), default=0),
             agree=tuple(self._agree),
             key=str(self._holders[-1].key) if self._holders else "",
+            votes=votes_seen(self._examined.acts),
         )
 
 

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,14 @@ from go_cache_safeguard.core.errors import ExitCode, Failure, IllegalTransition,
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.plan import Plan, parse_plan
-from go_cache_safeguard.core.policy import decide
+from go_cache_safeguard.core.policy import Policy, decide
 from go_cache_safeguard.core.receipt import Receipt
+from go_cache_safeguard.core.size import Share
 from go_cache_safeguard.core.verdict import Verdict
 from go_cache_safeguard.flows.account import write_account
 from go_cache_safeguard.flows.approve import approve_by_digest, expire
 from go_cache_safeguard.flows.contents import contents_of
+from go_cache_safeguard.flows.deletion import kept_path
 from go_cache_safeguard.flows.desk import terms_of
 from go_cache_safeguard.flows.fleet import decide_there, server_of, tell_server
 from go_cache_safeguard.flows.fleet_link import Link
@@ -33,7 +35,7 @@ from go_cache_safeguard.flows.ledger import Moves
 from go_cache_safeguard.flows.recheck import recheck_cache
 from go_cache_safeguard.flows.remove import Manner, execute
 from go_cache_safeguard.flows.session import Session, new_operation_id
-from go_cache_safeguard.flows.site import SERVERS
+from go_cache_safeguard.flows.site import FINAL, SERVERS
 
 if TYPE_CHECKING:
     from go_cache_safeguard.gocache.inventory import Inventory
@@ -84,10 +86,29 @@ class Asked:
 Confirm = Callable[[Asked], str]
 """Shows the plan to the person at the terminal and returns what was typed; empty for no."""
 
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How it is asked for.
+
+    Attributes:
+        confirm: Asks the person at the terminal; None when there is none.
+        always_ask: Ask even when policy allows it.
+        replaces: The operation that it is asked for instead of; empty for none.
+    """
+
+    confirm: Confirm | None = None
+    always_ask: bool = False
+    replaces: str = ""
+
+
 ENDED = frozenset({State.CANCELLED, State.EXPIRED, State.REJECTED, State.REFUSED})
 """States of operations that may be asked for again."""
 
 _CONFIRMED = "whoever asked wants a person to confirm it"
+_FOR_GOOD = "approval.purge wants a person to approve whatever is deleted for good"
+_NO_WAY_BACK = "it is deleted for good"
+_WHOLE = Share(1_000_000)
 
 Executor = Callable[[Session, "Journal", str, Plan], Receipt]
 """Executes a plan that is not about a cache: session, journal, operation, plan."""
@@ -138,7 +159,7 @@ def ask(
     _keep_plan(session, op, plan)
     verdicts = tuple(checks())
     journal.advance(op, State.CHECKED, {"verdicts": [verdict.as_value() for verdict in verdicts]})
-    decision = decide(session.config.policy(), verdicts, removing=plan.total, of=plan.whole)
+    decision = decide(policy_for(session, plan), verdicts, removing=plan.total, of=plan.whole)
     if person and isinstance(decision, Allow):
         decision = Hold((person, *decision.reasons))
     reasons: dict[str, Value] = {"reasons": list(decision.reasons)}
@@ -184,14 +205,27 @@ def clean(
         Refused: Policy refuses it, or a person.
         ConfigBad: The server or the hook cannot be used.
     """
-    elsewhere = _elsewhere(session)
+    elsewhere = somewhere_else(session)
     channels_of(session)  # what cannot be used ends this before anything is asked
     with session.journal() as journal:
         somebody = _CONFIRMED if always_ask and (elsewhere or confirm is None) else ""
-        about = _instead_of(journal, plan, replaces)
+        if plan.kind in FINAL and asks_for_good(session):
+            somebody = _FOR_GOOD
+        about = {**_instead_of(journal, plan, replaces), **({"final": _NO_WAY_BACK} if plan.kind in FINAL else {})}
         asked = ask(session, journal, plan, checks, person=somebody, about=about, seen=seen)
         with _accounted(session, journal, asked.op, account):
             return _go_on(session, journal, asked, manner, elsewhere or confirm, always_ask=always_ask)
+
+
+def policy_for(session: Session, plan: Plan) -> Policy:
+    """The site's rules; how much of a cache may go says nothing about what is deleted for good, of which often all goes."""
+    rules = session.config.policy()
+    return replace(rules, hold_share=_WHOLE, hold_bytes=0) if plan.kind in FINAL else rules
+
+
+def asks_for_good(session: Session) -> bool:
+    """Whether a person decides about whatever is deleted for good, even if policy allows it."""
+    return session.config.choice("approval.purge") == "ask"
 
 
 def _instead_of(journal: "Journal", plan: Plan, replaces: str) -> dict[str, Value]:
@@ -207,7 +241,7 @@ def _instead_of(journal: "Journal", plan: Plan, replaces: str) -> dict[str, Valu
     return {"replaces": replaces}
 
 
-def _elsewhere(session: Session) -> Hook | Link | None:
+def somewhere_else(session: Session) -> Hook | Link | None:
     """Who is asked who is not at this terminal."""
     return server_of(session) or hook_of(session)
 
@@ -241,7 +275,7 @@ def _go_on(
 
 
 def _carry_out(session: Session, journal: "Journal", op: str, plan: Plan, manner: Manner | Executor) -> Receipt:
-    if (plan.kind in SERVERS) == isinstance(manner, Manner):
+    if (plan.kind in SERVERS | FINAL) == isinstance(manner, Manner):
         raise IllegalTransition(
             f"{op} is about {plan.target}",
             not_done="nothing was removed",
@@ -257,7 +291,9 @@ def _carry_out(session: Session, journal: "Journal", op: str, plan: Plan, manner
 
 
 def _next(plan: Plan, op: str) -> str:
-    """What executes an approved operation."""
+    """What executes an approved operation: a collection makes a proof of its own."""
+    if plan.selectors[:1] in {("gc",), ("mod gc",)}:
+        return f"`{' '.join(('go-cache-safeguard', plan.selectors[0], op))}`"
     return f"`{executed_by(plan.kind, op)}`"
 
 
@@ -345,7 +381,7 @@ def resume(session: Session, op: str, manner: Manner | Executor, *, account: Pat
     with session.journal() as journal:
         operation = expire(journal, journal.operation(op), int(time.time()))
         if operation.state is State.HELD:
-            elsewhere = _elsewhere(session)
+            elsewhere = somewhere_else(session)
             if elsewhere is None:
                 raise Held(
                     f"{op} is still held", not_done="nothing was removed", hint=f"go-cache-safeguard ops approve {op}"
@@ -381,7 +417,7 @@ def kept_plan(session: Session, operation: Operation) -> Plan:
     Raises:
         PlanVoid: It is gone, damaged, or not the one whose digest is in the journal.
     """
-    path: Path = session.state_dir / "plans" / f"{operation.id}.json"
+    path = kept_path(session, operation.id)
     try:
         plan = parse_plan(path.read_bytes())
     except OSError as error:

@@ -176,20 +176,21 @@ class Desk:
             raise NotApproved(f"{op} is another operation", not_done="nothing was written", hint="ask under a new id")
         return operation
 
-    def approve(self, op: str, voter: Voter, typed: str) -> Ballot:
+    def approve(self, op: str, voter: Voter, typed: str, *, seen: str = "") -> Ballot:
         """Somebody has looked at the plan and agrees; the last one that it takes makes it APPROVED.
 
         Args:
             op: A held operation.
             voter: Who.
             typed: 8 or more of the first digits of the plan's digest.
+            seen: SHA-256 of the evidence that they were shown; empty if they were shown none.
 
         Raises:
             NotApproved: It does not count, and why.
             NoSuchOperation: There is none of this name.
         """
         self._is_here(op, voter)
-        return self._cast(op, lambda case: ballots.approve(case, voter, typed))
+        return self._cast(op, lambda case: ballots.approve(case, voter, typed, seen))
 
     def redeem(self, op: str, token: Token, by: str) -> Ballot:
         """A token comes back; it counts once, for the person whom it was given to.

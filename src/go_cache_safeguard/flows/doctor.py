@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from go_cache_safeguard.core.lifecycle import UNFINISHED
 from go_cache_safeguard.core.verdict import Outcome, Verdict
 from go_cache_safeguard.flows.inspect import look
 from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.flows.vanished import ask_vanished
 from go_cache_safeguard.gotool.processes import scan_go_processes
 from go_cache_safeguard.tree.root import open_root
 
@@ -34,6 +36,7 @@ def examine(session: Session, given: Path | None) -> list[Verdict]:
         ("cache", lambda: _cache(session, given)),
         ("processes", lambda: _processes(session, given)),
         ("state", lambda: _state(session)),
+        ("vanished", lambda: ask_vanished(session, session.gocache(given), time.time())),
         ("journal", lambda: _journal(session)),
     )
     return [_guarded(name, question) for name, question in questions]

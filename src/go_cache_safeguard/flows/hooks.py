@@ -28,7 +28,7 @@ from go_cache_safeguard.flows.outbox import Channel, Courier, Letter, Pause, lea
 from go_cache_safeguard.flows.page_links import page_of, pages_at
 from go_cache_safeguard.flows.private_file import password_in
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.flows.site import SERVERS
+from go_cache_safeguard.flows.site import FINAL, SERVERS
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.records import Records
@@ -145,7 +145,8 @@ def rule_of(config: Config) -> Rule:
 
 def executed_by(kind: str, op: str) -> str:
     """The command that carries out an operation that was approved."""
-    return f"go-cache-safeguard {'redis resume' if kind in SERVERS else 'clean'} {op}"
+    command = "redis resume" if kind in SERVERS else "purge" if kind in FINAL else "clean"
+    return f"go-cache-safeguard {command} {op}"
 
 
 def announce(

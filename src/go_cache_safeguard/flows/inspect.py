@@ -2,17 +2,19 @@
 
 Knows:     how much is read for which question, and what belongs on one page of status.
 Called by: the command line's `status`, `check`, `fsck`; the planners.
-Never:     changes a cache. The only thing written is our own index of what was verified.
+Never:     changes a cache. The only things written are our own: the index of what was verified, and how the cache grew.
 """
 
 import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.core.lifecycle import UNFINISHED, State
-from go_cache_safeguard.flows.purge import Due, stored
+from go_cache_safeguard.flows.ghost_list import note_gone
+from go_cache_safeguard.flows.growth import note
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.gocache.disk import Inspection, Level, identify_at, inspect
 from go_cache_safeguard.gocache.inventory import Inventory
@@ -20,6 +22,9 @@ from go_cache_safeguard.gocache.layout import NotACache
 from go_cache_safeguard.gocache.summary import Summary, summarize
 from go_cache_safeguard.gomod.disk import ModuleCache, measure
 from go_cache_safeguard.tree.root import Root, open_root
+
+if TYPE_CHECKING:
+    from go_cache_safeguard.flows.purge import Due
 
 
 class NotAGoCache(Failure):
@@ -63,18 +68,21 @@ def look(session: Session, root: Root, effort: Effort | None = None) -> Inspecti
         Level.ALL: "hashing every entry",
     }
     session.progress.phase(names[effort.level])
+    now_ns = time.time_ns()
     try:
-        return inspect(
+        found = inspect(
             root.fd,
             index_path=_index(session, root.path),
             level=effort.level,
             sample=effort.sample,
             threads=session.config.count("fsck.threads") or None,
-            now_ns=time.time_ns(),
+            now_ns=now_ns,
             progress=session.progress.update,
         )
     finally:
         session.progress.phase("")
+    note_gone(session, root.path, found.gone, now_ns)
+    return found
 
 
 def _index(session: Session, gocache: Path) -> Path | None:
@@ -91,7 +99,9 @@ def _index(session: Session, gocache: Path) -> Path | None:
 def fsck(session: Session, gocache: Path, effort: Effort) -> Inspection:
     """Verify every entry of a build cache."""
     with open_root(gocache) as root:
-        return look(session, root, effort)
+        inspection = look(session, root, effort)
+    note(session, gocache, inspection.inventory)
+    return inspection
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,7 @@ class Status:
     modules: ModuleCache | None = None
     disk_free: int = 0
     disk_size: int = 0
-    quarantine: tuple[Due, ...] = ()
+    quarantine: "tuple[Due, ...]" = ()
     unfinished: tuple[str, ...] = ()
     held: tuple[str, ...] = field(default=())
 
@@ -133,7 +143,7 @@ def status(session: Session, gocache: Path, *, installed: frozenset[str]) -> Sta
         gocache: The build cache, resolved; need not exist.
         installed: Versions of Go on this machine; empty when that is not known.
     """
-    version = _go_version(session)
+    version = go_version(session)
     modules = _modules(session)
     due, unfinished, held = _operations(session)
     if not gocache.exists():
@@ -142,6 +152,7 @@ def status(session: Session, gocache: Path, *, installed: frozenset[str]) -> Sta
     with open_root(gocache) as root:
         inspection = look(session, root)
         disk = os.fstatvfs(root.fd)
+    note(session, gocache, inspection.inventory)
     return Status(
         gocache,
         version,
@@ -160,7 +171,8 @@ def _summary(inventory: Inventory, installed: frozenset[str]) -> Summary:
     return summarize(inventory, installed=installed or None, now_ns=time.time_ns())
 
 
-def _go_version(session: Session) -> str:
+def go_version(session: Session) -> str:
+    """Version of the go command; empty, which is said, when there is none."""
     try:
         return session.go_env.version
     except Failure as failure:
@@ -174,7 +186,7 @@ def _modules(session: Session) -> ModuleCache | None:
     try:
         path = Path(session.go_env.modcache)
     except Failure:
-        # Said by `_go_version` already.
+        # Said by `go_version` already.
         named = session.environ.get("GOMODCACHE") or str(session.home / "go" / "pkg" / "mod")
         path = Path(named)
     session.progress.phase("measuring the module cache")
@@ -183,7 +195,9 @@ def _modules(session: Session) -> ModuleCache | None:
     return found
 
 
-def _operations(session: Session) -> tuple[tuple[Due, ...], tuple[str, ...], tuple[str, ...]]:
+def _operations(session: Session) -> "tuple[tuple[Due, ...], tuple[str, ...], tuple[str, ...]]":
+    from go_cache_safeguard.flows.purge import stored  # noqa: PLC0415 - brings the journal, which a mere look does not need
+
     with session.journal(read_only=True) as journal:
         operations = journal.operations()
     unfinished = tuple(operation.id for operation in operations if operation.state in UNFINISHED)

@@ -1,7 +1,7 @@
 """Ask go what it would do with packages, and leave everything as it was.
 
 Knows:     how go is kept from the network, from the cache, from go.mod and from git's index while it plans.
-Called by: `flows.stale` and `flows.build_plan`.
+Called by: `flows.stale`, `flows.build_plan`, `flows.graph` and `flows.liveset`.
 Never:     runs a compiler, or lets go see the real cache.
 Source:    measured with go1.21.13, go1.26.8 and go1.27.3. `git status`, which go runs for the revision it would stamp, rewrites
            `.git/index` unless GIT_OPTIONAL_LOCKS is 0 (git(1)). `-mod=mod` in GOFLAGS lets go write go.mod and go.sum; `-mod=readonly`
@@ -15,15 +15,16 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from go_cache_safeguard.core.errors import ExitCode, Failure, UsageFailure
 from go_cache_safeguard.flows.inspect import look
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.flows.stand_in import make_stand_in
+from go_cache_safeguard.flows.stand_in import NOT_NEEDED, make_stand_in
 from go_cache_safeguard.flows.trial import home_of
+from go_cache_safeguard.gocache.classify import Kind
 from go_cache_safeguard.gocache.inventory import Inventory
 from go_cache_safeguard.gotool.actiongraph import BuildAction, NoGraph, parse_action_graph
 from go_cache_safeguard.gotool.buildplan import STEERING
@@ -41,6 +42,11 @@ _ASKED = ("GOVERSION", "GOHOSTOS", "GOHOSTARCH", "GOROOT", "GOMODCACHE", "GOMOD"
 _SPEECH = frozenset({"-v", "-x", "-n", "-work", "-json"})
 """Flags that change what go says, not what it builds."""
 
+_MEMORY = Path("/dev", "shm")
+"""What Linux keeps in memory."""
+_NEEDED, _FOR_EACH = 32 << 20, 16 << 10
+"""bytes that a stand-in may take: at all, and for each file of the cache. Most take a page."""
+
 
 class CannotPlan(Failure):
     """Go could not say what it would do."""
@@ -57,10 +63,12 @@ class Under:
     Attributes:
         go: Another go command; None for the usual one.
         environment: Variables laid over the environment.
+        vet: Also with what vet found out, which only it looks at.
     """
 
     go: Path | None = None
     environment: Mapping[str, str] | None = None
+    vet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,22 @@ class Planner:
         """Run go, offline; `extra` is laid over all else."""
         return self._go.run(args, cwd=self.directory, extra_env={**self._environ, **(extra or {})})
 
+    def usual_env(self) -> Mapping[str, str]:
+        """What `go env` says where we lay nothing over it.
+
+        Raises:
+            GoFailed: It does not answer.
+        """
+        found: Mapping[str, str] = json.loads(self._go.run(("env", "-json"), cwd=self.directory).or_fail().stdout)
+        return found
+
+    @property
+    def beside_modules(self) -> bool:
+        """Whether this is the directory of a workspace that holds no module itself: `./...` would mean nothing here."""
+        work = self.env.get("GOWORK", "")
+        here = self.directory.resolve()
+        return Path(work or "off").resolve().parent == here and work != "off" and not (here / "go.mod").exists()
+
     def patterns(self, given: Sequence[str]) -> tuple[str, ...]:
         """The packages to ask about: those that were named, else all of the module or workspace here.
 
@@ -123,7 +147,7 @@ class Planner:
         """
         if given:
             return tuple(given)
-        if self.env.get("GOMOD", "") not in {"", os.devnull}:
+        if self.env.get("GOMOD", "") not in {"", os.devnull} and not self.beside_modules:
             return ("./...",)
         if self.env.get("GOWORK", "") not in {"", "off"}:
             modules = self.run("list", "-m").or_fail().stdout.decode("utf-8", "replace").split()
@@ -135,7 +159,12 @@ class Planner:
         )
 
     def listing(
-        self, patterns: Sequence[str], *, graph: Path | None = None, extra: Mapping[str, str] | None = None
+        self,
+        patterns: Sequence[str],
+        *,
+        graph: Path | None = None,
+        extra: Mapping[str, str] | None = None,
+        tests: bool = False,
     ) -> tuple[Package, ...]:
         """Packages and all that they need.
 
@@ -143,11 +172,12 @@ class Planner:
             patterns: As for `go build`.
             graph: Where the action graph goes; with one, go also says what is stale.
             extra: Variables laid over the environment.
+            tests: Also what their tests are built of.
 
         Raises:
             CannotPlan: Go could not list them.
         """
-        ran = self.run(*list_args(patterns, graph=str(graph) if graph else ""), extra=extra)
+        ran = self.run(*list_args(patterns, graph=str(graph) if graph else "", tests=tests), extra=extra)
         packages = parse_packages(ran.stdout)
         if ran.exit_code or packages is None or len(ran.stdout) >= OUTPUT_LIMIT:
             raise cannot(ran, "list")
@@ -232,24 +262,55 @@ def planner(
         The planner, and what a person should know about the cache.
     """
     under = under or Under()
-    found = _stat(directory)
+    found = stat_of(directory)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="go-cache-safeguard-")))
+        memory = in_memory(session, cache)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="go-cache-safeguard-", dir=memory)))
         place = folder / "cache"
         place.mkdir()
-        _give(folder, found)
-        asked = Planner(_go(session, under, found), directory, folder, _environ(under, folder, found.st_uid))
+        give(folder, found)
+        asked = Planner(go_of(session, under, found), directory, folder, environ_of(under, folder, found.st_uid))
         notes = () if cache is None else cache.notes
         if cache is not None and cache.inventory is not None:
             with open_root(cache.path) as root:
-                unread = make_stand_in(session, root, cache.inventory, place, made=asked.makes, now_s=int(time.time()))
+                unread = make_stand_in(
+                    session,
+                    root,
+                    cache.inventory,
+                    place,
+                    made=asked.makes,
+                    now_s=int(time.time()),
+                    without=NOT_NEEDED - ({Kind.VET_FACTS} if under.vet else set()),
+                )
             if unread:
                 notes = (*notes, f"{unread} outputs could not be read; they count as missing")
-        _give(folder, found)
+        give(folder, found)
         yield asked, notes
 
 
-def _stat(directory: Path) -> os.stat_result:
+def in_memory(session: Session, cache: Cache | None) -> Path | None:
+    """Where a stand-in costs no disk: thousands of files that are gone in a second; None if there is no such place, or little room.
+
+    Args:
+        session: Whose TMPDIR holds, if it is set.
+        cache: What the stand-in is made of.
+    """
+    inventory = None if cache is None else cache.inventory
+    needed = _NEEDED + (inventory.files * _FOR_EACH if inventory is not None else 0)
+    with suppress(OSError):
+        room = os.statvfs(_MEMORY)
+        enough = room.f_bavail * room.f_frsize > needed and room.f_favail > needed // _FOR_EACH
+        if enough and not session.environ.get("TMPDIR") and os.access(_MEMORY, os.W_OK | os.X_OK):
+            return _MEMORY
+    return None
+
+
+def stat_of(directory: Path) -> os.stat_result:
+    """A directory in which go is to be started.
+
+    Raises:
+        UsageFailure: It is none, or cannot be entered.
+    """
     try:
         found = directory.stat()
     except OSError as error:
@@ -259,7 +320,7 @@ def _stat(directory: Path) -> os.stat_result:
     return found
 
 
-def _go(session: Session, under: Under, found: os.stat_result) -> Go:
+def go_of(session: Session, under: Under, found: os.stat_result) -> Go:
     """Go with the rights of whom the module belongs to."""
     if under.go is None:
         return session.go_for(found.st_uid, found.st_gid)
@@ -272,7 +333,8 @@ def _go(session: Session, under: Under, found: os.stat_result) -> Go:
     )
 
 
-def _environ(under: Under, folder: Path, uid: int) -> dict[str, str]:
+def environ_of(under: Under, folder: Path, uid: int) -> dict[str, str]:
+    """What is laid over go's environment: offline, with its cache and its temporary files in a folder of ours."""
     others = {"GOENV": "off", **home_of(uid)} if must_drop(uid) else {}
     return {
         **others,
@@ -287,7 +349,7 @@ def _environ(under: Under, folder: Path, uid: int) -> dict[str, str]:
     }
 
 
-def _give(folder: Path, found: os.stat_result) -> None:
+def give(folder: Path, found: os.stat_result) -> None:
     """Give all that we made to the one whom go runs as."""
     if not must_drop(found.st_uid):
         return

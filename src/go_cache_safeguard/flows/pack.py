@@ -23,7 +23,7 @@ from go_cache_safeguard.approval.evidence import (
 from go_cache_safeguard.core.errors import PlanVoid
 from go_cache_safeguard.core.operation import Operation, is_operation_id
 from go_cache_safeguard.core.plan import Item, Plan, parse_plan
-from go_cache_safeguard.flows.site import MODULES, SERVER, SERVERS
+from go_cache_safeguard.flows.site import FINAL, FUZZ, MODULES, SERVER, SERVERS
 from go_cache_safeguard.gomod.layout import version_of
 from go_cache_safeguard.journal.record import Record
 from go_cache_safeguard.redis.keyname import parse_place, prefix_of
@@ -118,7 +118,11 @@ def sortings_of(plan: Plan) -> tuple[Sorting, ...]:
         )
     if plan.kind in SERVERS:
         return (Sorting("user", lambda item: item.name), why)
+    if plan.kind in FINAL:
+        return (why,)
     unused = Sorting("last used, before the plan was made", lambda item: age_class(item, made * 10**9))
+    if plan.kind == FUZZ:
+        return (Sorting("fuzz test", lambda item: item.name.rpartition("/")[0].removeprefix("fuzz/")), unused, why)
     if plan.kind == MODULES:
         return (Sorting("module", lambda item: str(version_of(item.name) or UNKNOWN)), unused, why)
     return (

@@ -64,6 +64,21 @@ _ABOUT_PACKAGES: Mapping[Step, Callable[[Packages], Judged]] = {
 Prover: TypeAlias = Callable[[Session, Root], Proof]
 
 
+@dataclass(frozen=True, slots=True)
+class OfModules:
+    """A proof about a module cache. No other is made there: nothing is built in one.
+
+    Attributes:
+        prover: Makes it.
+    """
+
+    prover: Prover
+
+    def __call__(self, session: Session, root: Root) -> Proof:
+        """Make it."""
+        return self.prover(session, root)
+
+
 def steps_of(text: str, *, packages: bool) -> tuple[Step, ...]:
     """Read the proofs that a person names.
 

@@ -15,12 +15,13 @@ from go_cache_safeguard.core.lifecycle import UNFINISHED, State
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.plan import parse_plan
 from go_cache_safeguard.core.receipt import parse_receipt
+from go_cache_safeguard.flows import disposers
 from go_cache_safeguard.flows.approve import expire
 from go_cache_safeguard.flows.prove import Prover
 from go_cache_safeguard.flows.purge import purge, stored
 from go_cache_safeguard.flows.remove import finish_waiting, merge_back, prove, put_back, tidy
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.flows.site import ACCESS, SERVER, Site, site_of
+from go_cache_safeguard.flows.site import ACCESS, FINAL, SERVER, Site, site_of
 from go_cache_safeguard.flows.undo import Undone
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def _recover(
 ) -> Recovered:
     problem = ""
     try:
-        if operation.data.get("kind") == SERVER:
+        if operation.data.get("kind") in FINAL:
+            disposers.recover(session, journal, operation)
+        elif operation.data.get("kind") == SERVER:
             _on_server(session, journal, operation)
         elif operation.data.get("kind") == ACCESS:
             from go_cache_safeguard.flows import redis_harden  # noqa: PLC0415 - brings redis-py: only for its operations

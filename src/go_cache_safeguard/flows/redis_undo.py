@@ -206,8 +206,14 @@ def show(session: Session, op: str) -> list[Shown]:
         return [Shown(place_name(one.db, one.key), one.length, one.expires_ms) for one in trash.values()]
 
 
-def purge(session: Session, journal: "Journal", one: Stored) -> int:
+def purge(session: Session, journal: "Journal", one: Stored, *, by: str = "") -> int:
     """Throw captured values away for good, those of an UNKNOWN operation too. Returns their bytes.
+
+    Args:
+        session: Who works, with which settings.
+        journal: Open for writing.
+        one: From `stored`.
+        by: The operation that was decided about; empty for none.
 
     Raises:
         IllegalTransition: They are still needed.
@@ -219,7 +225,7 @@ def purge(session: Session, journal: "Journal", one: Stored) -> int:
             f"{one.op} is {operation.state}: its values are still needed", not_done="nothing was deleted"
         )
     if operation.state is State.DONE:
-        journal.advance(one.op, State.PURGING, {})
+        journal.advance(one.op, State.PURGING, {"purged_by": by} if by else {})
         size = throw_away(session, one.op, one.place)
         journal.advance(one.op, State.PURGED, {"purge": {"bytes": size}, "purged_s": int(time.time())})
         return size

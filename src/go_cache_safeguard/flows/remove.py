@@ -20,10 +20,11 @@ from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.plan import Item, Plan, parse_plan
 from go_cache_safeguard.core.receipt import Receipt
 from go_cache_safeguard.flows.evidence import keep
+from go_cache_safeguard.flows.ghost_list import note_back, note_taken
 from go_cache_safeguard.flows.interrupt import at_once, stoppable
-from go_cache_safeguard.flows.prove import Proof, Prover
+from go_cache_safeguard.flows.prove import OfModules, Proof, Prover
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.flows.site import Site, open_site
+from go_cache_safeguard.flows.site import FUZZ, Site, open_site
 from go_cache_safeguard.gocache.disk import named_outputs
 from go_cache_safeguard.gocache.layout import output_name
 from go_cache_safeguard.gocache.select import split
@@ -158,8 +159,8 @@ class _Removal:
     account: _Account = field(default_factory=_Account)
 
     def go(self, manner: Manner) -> None:
-        """Both phases; in a module cache, of which nobody builds while go's own locks are held, all at once."""
-        if self.site.of_modules:
+        """Both phases; all at once where nothing refers to anything: in a module cache, whose locks are held, and of fuzzing inputs."""
+        if self.site.of_modules or self.site.kind == FUZZ:
             with self.site.undisturbed(item.name for item in self.plan.items):
                 self._take("moving modules to quarantine", self.plan.items, self.stop)
             return
@@ -287,6 +288,7 @@ def _remove(
     if removal.account.stopped:
         put_back(site, op, why="stopped on request")
         raise Interrupted("stopped on request", not_done="everything that had been moved was put back")
+    note_taken(site.session, site.root.path, op, (item.name for item in plan.items), time.time_ns())
     if receipt.waiting:
         return _wait(site, receipt)
     return prove(site, receipt, manner.prover)
@@ -413,7 +415,7 @@ def _proof(site: Site, op: str, prover: Prover | None) -> Proof:
     Raises:
         Interrupted: Somebody asked to stop.
     """
-    if prover is None or site.of_modules:
+    if prover is None or (site.of_modules and not isinstance(prover, OfModules)):
         return Proof(passed=True, evidence=())
     try:
         with at_once():
@@ -483,9 +485,11 @@ def merge_back(site: Site, op: str) -> PutBack:
     progress.phase("putting entries back")
     try:
         with site.undisturbed(_planned_modules(site, op)):
-            return site.quarantine.put_back(op, now_ns=time.time_ns(), progress=progress.update)
+            back = site.quarantine.put_back(op, now_ns=time.time_ns(), progress=progress.update)
     except NoOperation:
         # Killed between its record and its directory: nothing had been moved.
         return PutBack()
     finally:
         progress.phase("")
+    note_back(site.session, site.root.path, op)
+    return back

@@ -12,7 +12,7 @@ from pathlib import Path
 from go_cache_safeguard.core.plan import Item, Plan
 from go_cache_safeguard.core.receipt import Receipt
 from go_cache_safeguard.core.verdict import Verdict
-from go_cache_safeguard.flows.clean import clean
+from go_cache_safeguard.flows.clean import How, clean
 from go_cache_safeguard.flows.modules import Report
 from go_cache_safeguard.flows.remove import Manner
 from go_cache_safeguard.flows.session import Session, now_text
@@ -70,15 +70,29 @@ def plan_repair(session: Session, report: Report) -> Repair:
     return Repair(plan, judge(names, pinned=pinned), ways_back(names, pinned=pinned))
 
 
-def carry_out(session: Session, repair: Repair) -> Receipt:
+def carry_out(session: Session, repair: Repair, how: How | None = None) -> Receipt:
     """Ask policy, and move what the plan lists to quarantine.
+
+    Args:
+        session: Who asks, with which settings.
+        repair: What would go.
+        how: How it is asked for.
 
     Raises:
         Held: Policy holds it.
         Refused: Policy refuses it.
         ModulesBusy: A go command is at work on one of the versions; everything is where it was.
     """
-    return clean(session, repair.plan, lambda: [repair.verdict], Manner(wait_s=0, prover=None), None)
+    how, manner = how or How(), Manner(wait_s=0, prover=None)
+    return clean(
+        session,
+        repair.plan,
+        lambda: [repair.verdict],
+        manner,
+        how.confirm,
+        always_ask=how.always_ask,
+        replaces=how.replaces,
+    )
 
 
 def _items(root: Root, wanted: Mapping[str, str]) -> tuple[Item, ...]:

@@ -1,7 +1,7 @@
 """Remove from a repository what no kept snapshot needs: plan, show, execute once, account for it.
 
 Knows:     in which order things are removed, and what must be known before anything may be.
-Called by: the command line's `snapshot prune`.
+Called by: the command line's `snapshot prune`; `flows.disposers` for what was approved or killed.
 Never:     removes an object that the plan does not list, that a snapshot needs by now, or while a snapshot is being written; never
            removes anything foreign, or anything at all where one record or manifest cannot be read: it may need everything.
 """
@@ -9,12 +9,18 @@ Never:     removes an object that the plan does not list, that a snapshot needs 
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.errors import ExitCode, Failure, PlanVoid
+from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.plan import Item, Plan, parse_plan
+from go_cache_safeguard.core.receipt import Receipt
+from go_cache_safeguard.flows.clean import How
+from go_cache_safeguard.flows.deletion import Account, begun, finish, time_has_come
+from go_cache_safeguard.flows.disposal import dispose as dispose_of
 from go_cache_safeguard.flows.interrupt import stoppable
 from go_cache_safeguard.flows.repository import opened
 from go_cache_safeguard.flows.session import Session, now_text
@@ -36,6 +42,10 @@ from go_cache_safeguard.snapshot.repository import (
 from go_cache_safeguard.snapshot.store import StoreFailed
 from go_cache_safeguard.snapshot.turns import Turn, pruning
 
+if TYPE_CHECKING:
+    from go_cache_safeguard.journal.store import Journal
+
+_WAIT_S = 30
 _AT_ONCE = 500
 """objects that are removed between two looks at whether we may go on."""
 
@@ -185,64 +195,91 @@ def plan(session: Session, rules: Rules, place: str | None = None, *, grace_s: i
 _CONTENT = {Part.DATA, Part.PACK, Part.MANIFEST, Part.PLACES, Part.STAGED}
 
 
-def execute(session: Session, made: Plan, place: str | None = None, *, wait_s: float = 30) -> Pruned:
-    """Execute a plan, once.
+def execute(
+    session: Session, made: Plan, place: str | None = None, *, wait_s: float = _WAIT_S, how: How | None = None
+) -> Pruned:
+    """Bring a plan before policy and people, and execute it, once.
 
     Args:
         session: Who works.
         made: From `plan`.
         place: The repository; None for the setting.
         wait_s: How long to wait for snapshots that are being written, seconds.
+        how: How it is asked for.
 
     Raises:
+        Held: People decide first; `purge OP` carries it out then.
+        Refused: Policy refuses it, or a person.
         PlanVoid: It was made for another repository, or was executed already.
         AppendOnly: Nothing is removed from this repository.
         RepositoryLocked: A snapshot is being written, or another prune is under way.
         PruneStopped: Somebody asked to stop, or the store failed; running a new plan goes on.
     """
+    done: list[Pruned] = []
+
+    def manner(session: Session, journal: "Journal", op: str, plan: Plan) -> Receipt:
+        receipt, pruned = _dispose(session, journal, op, plan, place, wait_s=wait_s)
+        done.append(pruned)
+        return receipt
+
+    _refuse_append_only(_depot_of(session, made, place))
+    verdict = time_has_come("objects that no snapshot needs", (), len(made.items))
+    dispose_of(session, made, verdict, manner, how or How())
+    return done[0]
+
+
+def dispose(session: Session, journal: "Journal", op: str, plan: Plan) -> Receipt:
+    """Execute a plan that was approved, or go on with one that was killed; raises as `execute` does."""
+    return _dispose(session, journal, op, plan, plan.target, wait_s=_WAIT_S)[0]
+
+
+def _dispose(
+    session: Session, journal: "Journal", op: str, made: Plan, place: str | None, *, wait_s: float
+) -> tuple[Receipt, Pruned]:
+    depot = _depot_of(session, made, place)
+    _refuse_append_only(depot)
+    again = journal.operation(op).state is State.PURGING
+    with pruning(depot.store, secrets.token_hex(16), wait_s=wait_s, say=session.progress.say) as turn:
+        items, pruned = _still(depot, made)
+        if made.items and pruned.missing == len(made.items) and not again:
+            why = "the plan was executed already: nothing of it is left"
+            journal.advance(op, State.CANCELLED, {"why": why})
+            raise PlanVoid(why, not_done="nothing was removed")
+        with begun(session, journal, op, {"repository": depot.store.url, "objects": len(items)}) as began:
+            gone, problem = _remove(session, depot, turn, items)
+            session.progress.phase("")
+            left = len(items) - len(gone)
+            done = replace(
+                pruned,
+                removed=len(gone),
+                size=sum(item.size for item in gone),
+                snapshots=sum(part_of(item.name) is Part.RECORD for item in gone),
+                took_ms=(time.monotonic_ns() - began) // 10**6,
+            )
+            account = Account(done.removed, done.size, done.changed + done.needed, done.missing)
+            account.value = {**done.as_value(), "left": left, "why": problem}
+            receipt = finish(journal, op, made, account, began)
+    if left:
+        raise PruneStopped(
+            f"the prune ended early: {problem}"
+            if problem
+            else f"stopped after {len(gone):,} of {len(items):,} objects",
+            not_done="what is left is left; every snapshot that is left is whole",
+            hint="run `snapshot prune` again",
+        )
+    return receipt, done
+
+
+def _depot_of(session: Session, made: Plan, place: str | None) -> Depot:
+    """The repository that a plan is about.
+
+    Raises:
+        PlanVoid: This is another one.
+    """
     depot = opened(session, place)
     if (made.kind, made.identity) != (KIND, depot.config.id):
         raise PlanVoid("the plan was made for another repository", not_done="nothing was removed")
-    _refuse_append_only(depot)
-    began = time.monotonic_ns()
-    with (
-        session.journal() as journal,
-        pruning(depot.store, secrets.token_hex(16), wait_s=wait_s, say=session.progress.say) as turn,
-    ):
-        items, pruned = _still(depot, made)
-        if made.items and pruned.missing == len(made.items):
-            raise PlanVoid("the plan was executed already: nothing of it is left", not_done="nothing was removed")
-        journal.note("repository-prune", {"digest": made.digest, "repository": depot.store.url, "objects": len(items)})
-        try:
-            gone = _remove(session, depot, turn, items)
-        except StoreFailed as failure:
-            journal.note("repository-prune-failed", {"digest": made.digest, "why": failure.what})
-            raise PruneStopped(
-                f"the prune ended early: {failure.what}",
-                not_done="what is left is left; every snapshot that is left is whole",
-                hint="run `snapshot prune` again",
-            ) from failure
-        session.progress.phase("")
-        done = Pruned(
-            **{
-                **{
-                    name: getattr(pruned, name)
-                    for name in ("repository", "digest", "planned", "needed", "changed", "missing")
-                },
-                "removed": len(gone),
-                "size": sum(item.size for item in gone),
-                "snapshots": sum(part_of(item.name) is Part.RECORD for item in gone),
-                "took_ms": (time.monotonic_ns() - began) // 10**6,
-            }
-        )
-        journal.note("repository-pruned", done.as_value())
-    if len(gone) < len(items):
-        raise PruneStopped(
-            f"stopped after {len(gone):,} of {len(items):,} objects",
-            not_done="every snapshot that is left is whole",
-            hint="run `snapshot prune` again",
-        )
-    return done
+    return depot
 
 
 def write_plan(made: Plan, path: Path) -> None:
@@ -291,8 +328,8 @@ def _still(depot: Depot, made: Plan) -> tuple[list[Item], Pruned]:
     return [item for item in removal_order(made) if item.name in wanted], counts
 
 
-def _remove(session: Session, depot: Depot, turn: Turn, items: Sequence[Item]) -> list[Item]:
-    """Remove in order, as long as nobody asks to stop. Returns what is gone."""
+def _remove(session: Session, depot: Depot, turn: Turn, items: Sequence[Item]) -> tuple[list[Item], str]:
+    """Remove in order, as long as nobody asks to stop. Returns what is gone, and what kept the rest; that may be gone, too."""
     session.progress.phase("removing", len(items))
     done = 0
     with stoppable(session.progress.say) as stop:
@@ -301,10 +338,13 @@ def _remove(session: Session, depot: Depot, turn: Turn, items: Sequence[Item]) -
             if stop():
                 break
             turn.check()
-            depot.store.delete([item.name for item in part])
+            try:
+                depot.store.delete([item.name for item in part])
+            except StoreFailed as failure:
+                return list(items[:done]), failure.what
             done += len(part)
             session.progress.update(done, sum(item.size for item in items[:done]))
-    return list(items[:done])
+    return list(items[:done]), ""
 
 
 def _parts(items: Sequence[Item]) -> list[Sequence[Item]]:

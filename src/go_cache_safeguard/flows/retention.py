@@ -2,14 +2,14 @@
 
 Knows:     in which order it goes: the log ends and the next one begins, in one transaction; then the old one is exported and read again;
            only then its rows go.
-Called by: the command line's `serve database retain` and `export`.
+Called by: the command line's `serve database retain` and `export`; `flows.disposers` for what was approved or killed.
 Never:     removes a row that no export was read again for; cuts a chain in its middle; goes on with a plan that is not what was agreed to.
 """
 
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -20,11 +20,18 @@ import sqlalchemy as sa
 from go_cache_safeguard import __version__
 from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.errors import ExitCode, Failure, PlanVoid, UsageFailure
+from go_cache_safeguard.core.lifecycle import State
+from go_cache_safeguard.core.plan import Item, Plan
+from go_cache_safeguard.core.receipt import Receipt
 from go_cache_safeguard.flows.audit import audit
 from go_cache_safeguard.flows.audit_export import export_bundle
 from go_cache_safeguard.flows.checkpoint import checkpoint
-from go_cache_safeguard.flows.database import journal_at
-from go_cache_safeguard.flows.session import Session
+from go_cache_safeguard.flows.clean import How
+from go_cache_safeguard.flows.database import journal_at, owner_engine, place_of
+from go_cache_safeguard.flows.deletion import Account, begun, finish, time_has_come
+from go_cache_safeguard.flows.disposal import dispose as dispose_of
+from go_cache_safeguard.flows.session import Session, now_text
+from go_cache_safeguard.flows.site import LOG
 from go_cache_safeguard.journal.chain import Row
 from go_cache_safeguard.journal.database import RECORD, RETIRED, turn
 from go_cache_safeguard.journal.record import Entry
@@ -37,9 +44,13 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from go_cache_safeguard.journal.shared import SharedJournal
+    from go_cache_safeguard.journal.store import Journal
 
 _RECORDS = "records.txt"
 _REMOVED = "records-removed"
+_WORDS = ("serve", "database", "retain")
+_OPEN, _UNFINISHED = "open", "unfinished"
+"""Whether the log was still written to when the plan was made."""
 
 
 class NotRetired(Failure):
@@ -156,6 +167,110 @@ def plan(session: Session, engine: "Engine", tenant: str, *, keep_s: int) -> Ret
     return RetentionPlan(tenant, journal.log, journal.last_seq, tuple(gone), carried, before)
 
 
+def retire(session: Session, engine: "Engine", made: RetentionPlan, folder: Path, how: How) -> Retired:
+    """Bring what would leave the database before policy and people, and do it.
+
+    Args:
+        session: The session.
+        engine: Connects as the owner.
+        made: From `plan`.
+        folder: A new one for the export.
+        how: How it is asked for.
+
+    Raises:
+        Held: People decide first; `purge OP` carries it out then.
+        Refused: Policy refuses it, or a person.
+        PlanVoid, NotRetired, JournalUnusable: As `execute`.
+    """
+    _refuse_taken(folder)
+    done: list[Retired] = []
+
+    def manner(session: Session, journal: "Journal", op: str, plan: Plan) -> Receipt:
+        receipt, retired = _dispose(session, engine, journal, op, plan)
+        done.extend([retired] if retired else [])
+        return receipt
+
+    verdict = time_has_come("operations of the journal", (), len(made.gone))
+    dispose_of(session, _desk_plan(session, made, folder), verdict, manner, how)
+    return done[0]
+
+
+def dispose(session: Session, journal: "Journal", op: str, plan: Plan) -> Receipt:
+    """Carry out a plan that was approved, or go on with one that was killed; raises as `execute` does."""
+    engine = owner_engine(session)
+    try:
+        return _dispose(session, engine, journal, op, plan)[0]
+    finally:
+        engine.dispose()
+
+
+def _dispose(
+    session: Session, engine: "Engine", journal: "Journal", op: str, plan: Plan
+) -> tuple[Receipt, Retired | None]:
+    made, folder = _read_plan(plan)
+    again = journal.operation(op).state is State.PURGING
+    if again:
+        folder = _free(folder)
+    _refuse_taken(folder)
+    with begun(session, journal, op) as began:
+        account = Account(value={"tenant": made.tenant, "log": made.log})
+        try:
+            now = _as_it_is(session, engine, made) if again else made
+            done = None if now is None else execute(session, engine, now, folder)
+        except PlanVoid as failure:
+            account.changed, account.value["why"] = len(plan.items), failure.what
+            finish(journal, op, plan, account, began)
+            raise
+        account.gone = len(plan.items)
+        if done is not None:
+            account.value |= {"folder": str(done.folder), "ended": done.ended.as_value(), "removed": done.removed}
+        return finish(journal, op, plan, account, began), done
+
+
+def _as_it_is(session: Session, engine: "Engine", made: RetentionPlan) -> RetentionPlan | None:
+    """What is left of a plan that was killed; None if nothing is."""
+    journal = journal_at(engine, session, made.tenant, read_only=True)
+    left = _left(engine, journal)
+    if left is not None and left.log == made.log:
+        return replace(made, unfinished=True)
+    return made if journal.log == made.log else None
+
+
+def _desk_plan(session: Session, made: RetentionPlan, folder: Path) -> Plan:
+    """The same as people decide about it. Its items have no size: rows do not tell theirs."""
+    names = made.gone or (made.log,)
+    return Plan(
+        kind=LOG,
+        target=f"{place_of(session)} {made.tenant}",
+        identity=made.log,
+        selectors=(*_WORDS, made.tenant, made.before, str(folder), _UNFINISHED if made.unfinished else _OPEN),
+        requester=session.actor,
+        made_at=now_text(),
+        whole=0,
+        items=tuple(Item(name, 0, 0, f"over before {made.before[:10]}") for name in sorted(names)),
+    )
+
+
+def _read_plan(plan: Plan) -> tuple[RetentionPlan, Path]:
+    *words, tenant, before, folder, how = plan.selectors
+    if plan.kind != LOG or tuple(words) != _WORDS:
+        raise PlanVoid("this is not a plan of a retention", not_done="nothing was removed")
+    unfinished = how == _UNFINISHED
+    gone = () if unfinished else tuple(item.name for item in plan.items)
+    return RetentionPlan(tenant, plan.identity, 0, gone, (), before, unfinished=unfinished), Path(folder)
+
+
+def _free(folder: Path) -> Path:
+    """A name beside it that is not taken: an export that was killed stays where it is."""
+    names = (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 100)))
+    return next((path for path in names if not os.path.lexists(path)), folder)
+
+
+def _refuse_taken(folder: Path) -> None:
+    if os.path.lexists(folder):
+        raise UsageFailure(f"{folder} is there already", not_done="nothing was removed", hint="give a new folder")
+
+
 def execute(session: Session, engine: "Engine", made: RetentionPlan, folder: Path) -> Retired:
     """Do it.
 
@@ -170,8 +285,7 @@ def execute(session: Session, engine: "Engine", made: RetentionPlan, folder: Pat
         NotRetired: The export is not what it has to be; no row was removed. The next call goes on from there.
         JournalUnusable: The database cannot be used; the next call finds out what was done.
     """
-    if os.path.lexists(folder):
-        raise UsageFailure(f"{folder} is there already", not_done="nothing was removed", hint="give a new folder")
+    _refuse_taken(folder)
     with journal_at(engine, session, made.tenant) as journal:
         following = "" if made.unfinished else _succeed(session, journal, made)
         ended = _left(engine, journal)

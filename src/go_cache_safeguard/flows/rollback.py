@@ -22,7 +22,7 @@ from pathlib import Path
 from go_cache_safeguard.core.errors import Failure, UsageFailure
 from go_cache_safeguard.core.receipt import Receipt
 from go_cache_safeguard.core.verdict import Verdict
-from go_cache_safeguard.flows.clean import Confirm, clean
+from go_cache_safeguard.flows.clean import How, clean
 from go_cache_safeguard.flows.modules import verify_module
 from go_cache_safeguard.flows.packages import Packages, Wanted
 from go_cache_safeguard.flows.plan import Wanted as Selected
@@ -96,7 +96,7 @@ def examine(session: Session, question: Question) -> Diagnosis:
 
 
 def rebuild(
-    session: Session, question: Question, checks: Callable[[], Sequence[Verdict]], confirm: Confirm | None, wait_s: int
+    session: Session, question: Question, checks: Callable[[], Sequence[Verdict]], how: How, wait_s: int
 ) -> Receipt:
     """Move the whole build cache to quarantine and build again; when that fails, everything is put back.
 
@@ -104,7 +104,7 @@ def rebuild(
         Held: Policy wants a person to approve it first.
         ProofFailed: The build failed, and everything was put back.
     """
-    return _clear(session, question, checks, confirm, Manner(wait_s=wait_s, prover=_prover(question)))
+    return _clear(session, question, checks, how, Manner(wait_s=wait_s, prover=_prover(question)))
 
 
 def restore_instead(
@@ -112,7 +112,7 @@ def restore_instead(
     question: Question,
     source: Source,
     checks: Callable[[], Sequence[Verdict]],
-    confirm: Confirm | None,
+    how: How,
     *,
     wait_s: int,
 ) -> tuple[Receipt, Restored]:
@@ -122,7 +122,7 @@ def restore_instead(
         Held: Policy wants a person to approve it first.
         RestoreProofFailed: The build failed, and what was restored was taken out again.
     """
-    receipt = _clear(session, question, checks, confirm, Manner(wait_s=wait_s, prover=None))
+    receipt = _clear(session, question, checks, how, Manner(wait_s=wait_s, prover=None))
     return receipt, restore(session, source, question.gocache, _prover(question), wait_s=wait_s)
 
 
@@ -130,11 +130,11 @@ def _clear(
     session: Session,
     question: Question,
     checks: Callable[[], Sequence[Verdict]],
-    confirm: Confirm | None,
+    how: How,
     manner: Manner,
 ) -> Receipt:
     plan, _ = make_plan(session, question.gocache, Selected(everything=True, words=("rollback", "--all")))
-    return clean(session, plan, checks, manner, confirm)
+    return clean(session, plan, checks, manner, how.confirm, always_ask=how.always_ask, replaces=how.replaces)
 
 
 def _prover(question: Question) -> Prover | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from go_cache_safeguard.core.errors import IllegalTransition
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.gocache.layout import ENTRY_NAME
+from go_cache_safeguard.gocache.layout import ENTRY_NAME, FUZZ_NAME
 from go_cache_safeguard.gomod.layout import ENTRY_NAME as MODULE_NAME
 from go_cache_safeguard.gomod.layout import version_of
 from go_cache_safeguard.gotool.modlock import hold_module_locks
@@ -27,11 +27,25 @@ if TYPE_CHECKING:
 
 MODULES = "go-module-cache"
 """The kind of a plan for a module cache; every other, except the next, is for a build cache."""
+FUZZ = "go-fuzz-inputs"
+"""The kind of a plan for what fuzzing found, below a build cache."""
 SERVER = "redis"
 """The kind of a plan for a Redis or Valkey server, which is no directory: it is never a `Site`."""
 ACCESS = "redis-access"
 """The kind of a plan for the rules of a server's users."""
 SERVERS = frozenset({SERVER, ACCESS})
+QUARANTINE = "quarantine"
+"""The kind of a plan to delete for good what lies in quarantine: its items are operations."""
+TRASH = "redis-trash"
+"""The same for captured values of Redis or Valkey servers."""
+REPOSITORY = "snapshot-repository"
+"""The kind of a plan to delete for good what no snapshot of a repository needs."""
+LOG = "journal-log"
+"""The kind of a plan to have records of a shared journal leave its database; its items are operations."""
+FINAL = frozenset({QUARANTINE, TRASH, REPOSITORY, LOG})
+"""What there is no way back from."""
+_NAMES = {MODULES: MODULE_NAME, FUZZ: FUZZ_NAME}
+"""What may be touched where entries lie at any depth; elsewhere they lie in shards."""
 _GO_WAIT_S = 10
 
 
@@ -93,9 +107,7 @@ def open_site(session: Session, journal: "Journal", target: str, identity: str, 
     place = Path(configured) if configured else None
     with (
         open_root(Path(target), identity=identity) as root,
-        open_quarantine(
-            root, allowed=MODULE_NAME if kind == MODULES else ENTRY_NAME, place=place, deep=kind == MODULES
-        ) as quarantine,
+        open_quarantine(root, allowed=_NAMES.get(kind, ENTRY_NAME), place=place, deep=kind in _NAMES) as quarantine,
     ):
         yield Site(session, journal, root, quarantine, kind)
 
@@ -108,6 +120,10 @@ def site_of(session: Session, journal: "Journal", operation: Operation) -> Itera
         IllegalTransition: It is about no cache.
     """
     data = operation.data
+    if data.get("kind") in FINAL:
+        raise IllegalTransition(
+            f"{operation.id} is not about a cache: it deletes for good", not_done="nothing was done"
+        )
     if data.get("kind") in SERVERS:
         raise IllegalTransition(
             f"{operation.id} is about {data['target']}, not about a cache",

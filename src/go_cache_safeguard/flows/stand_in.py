@@ -1,7 +1,7 @@
 """A stand-in for a build cache, which go may write into while it says what it would do.
 
 Knows:     what go looks at when it only plans: index entries, package indexes, and of an archive its size and its first page.
-Called by: `flows.looking`.
+Called by: `flows.looking` and `flows.liveset`.
 Never:     writes into the cache, or gives go a path that leads there.
 Source:    measured with go1.21.13, go1.26.8 and go1.27.3: `go build -n` refreshes times, writes package indexes, with `-a` also
            source lists, and **trims** when that is due; `go list` with Stale does all of it but trim. cmd/internal/buildid
@@ -22,15 +22,23 @@ from go_cache_safeguard.gocache.inventory import Inventory, Output
 from go_cache_safeguard.gocache.layout import SHARDS, TRIM, action_name, output_name
 from go_cache_safeguard.tree.root import Root, open_below
 
-_NOT_NEEDED = frozenset(
+NOT_NEEDED = frozenset(
     {Kind.EXECUTABLE, Kind.TEST_OUTPUT, Kind.TEST_LOG, Kind.TEST_MAIN, Kind.VET_FACTS, Kind.COVERAGE, Kind.ZIP}
 )
-_LARGEST = 8 << 20
+"""Kinds of outputs that go does not look at when it plans a build."""
+LARGEST = 8 << 20
 """bytes: whatever is no archive and larger than this is left out; go then makes it again, in the stand-in."""
 
 
 def make_stand_in(
-    session: Session, root: Root, inventory: Inventory, place: Path, *, made: Collection[tuple[str, str]], now_s: int
+    session: Session,
+    root: Root,
+    inventory: Inventory,
+    place: Path,
+    *,
+    made: Collection[tuple[str, str]],
+    now_s: int,
+    without: Collection[Kind] = NOT_NEEDED,
 ) -> int:
     """Fill a directory with what go needs to plan.
 
@@ -41,6 +49,7 @@ def make_stand_in(
         place: An empty directory.
         made: Pairs such as `go1.27.3` and `linux/amd64`: archives of other toolchains and targets are left out, nobody looks for them.
         now_s: The time, in seconds since 1970-01-01 UTC, so that go finds that it trimmed just now.
+        without: Kinds of outputs that are left out.
 
     Returns:
         How many outputs could not be read: for go they are not there.
@@ -48,7 +57,7 @@ def make_stand_in(
     for shard in SHARDS:
         (place / shard).mkdir(exist_ok=True)  # asking go about cgo makes them
     (place / TRIM).write_text(str(now_s))
-    wanted = dict(_wanted(inventory, made))
+    wanted = dict(_wanted(inventory, made, without))
     session.progress.phase("copying what go looks at", len(wanted))
     unread = 0
     for done, (output, entries) in enumerate(wanted.items()):
@@ -64,10 +73,12 @@ def make_stand_in(
     return unread
 
 
-def _wanted(inventory: Inventory, made: Collection[tuple[str, str]]) -> Iterator[tuple[bytes, list[Entry]]]:
+def _wanted(
+    inventory: Inventory, made: Collection[tuple[str, str]], without: Collection[Kind]
+) -> Iterator[tuple[bytes, list[Entry]]]:
     for key, actions in inventory.references.items():
         output = inventory.outputs.get(key)
-        if output is None or output.is_dir or output.kind in _NOT_NEEDED or not _is_for(output, made):
+        if output is None or output.is_dir or output.kind in without or not _is_for(output, made):
             continue
         entries = (inventory.actions[action].entry for action in actions)
         yield key, [entry for entry in entries if isinstance(entry, Entry)]
@@ -75,7 +86,7 @@ def _wanted(inventory: Inventory, made: Collection[tuple[str, str]]) -> Iterator
 
 def _is_for(output: Output, made: Collection[tuple[str, str]]) -> bool:
     if output.kind is not Kind.ARCHIVE:
-        return output.size <= _LARGEST
+        return output.size <= LARGEST
     return output.about is None or (output.about.version, output.about.target) in made
 
 
@@ -89,7 +100,7 @@ def _copy(root: Root, output: Output, place: Path) -> bool:
         return False
     try:
         size = os.fstat(fd).st_size
-        data = os.pread(fd, HEAD if output.kind is Kind.ARCHIVE else _LARGEST, 0)
+        data = os.pread(fd, HEAD if output.kind is Kind.ARCHIVE else LARGEST, 0)
     except OSError:
         return False
     finally:

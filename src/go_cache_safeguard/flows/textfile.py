@@ -10,6 +10,7 @@ import fcntl
 import os
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _TURN_S = 2.0
 _READABLE = 0o644
+_MOST = 1 << 20
+"""bytes of an old content that are looked at."""
 
 
 def textfile_of(config: "Config") -> Path | None:
@@ -51,6 +54,19 @@ def write_textfile(path: Path, counting: Counting | None) -> None:
     from prometheus_client import generate_latest  # noqa: PLC0415 - loaded where it is used
 
     text = generate_latest(registry_of(families_of(counting)))
+    replace_text(path, lambda _before: text)
+
+
+def replace_text(path: Path, text_after: Callable[[bytes], bytes]) -> None:
+    """Replace a file as a whole, while nobody else does.
+
+    Args:
+        path: In a directory that is there.
+        text_after: Given the old content, or nothing, says the new one.
+
+    Raises:
+        OSError: It cannot be written; the old one is as it was.
+    """
     with directory(path.parent) as folder:
         _take_turns(folder)
         name = f".{path.name}.new"
@@ -62,11 +78,20 @@ def write_textfile(path: Path, counting: Counting | None) -> None:
                 raise OSError(f"{path.parent / name} is not a file of ours")
             os.ftruncate(file, 0)
             os.fchmod(file, _READABLE)
-            os.write(file, text)
+            os.write(file, text_after(_content(path.name, folder)))
             os.fsync(file)
         finally:
             os.close(file)
         os.replace(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _content(name: str, folder: int) -> bytes:
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return b""
+    with os.fdopen(file, "rb") as reader:
+        return reader.read(_MOST) if stat.S_ISREG(os.fstat(file).st_mode) else b""
 
 
 def _take_turns(folder: int) -> None:

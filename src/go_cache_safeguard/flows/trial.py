@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from go_cache_safeguard.core.errors import ExitCode, Failure
+from go_cache_safeguard.flows.costs import record_costs
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.gotool.actiongraph import NoGraph, parse_action_graph
 from go_cache_safeguard.gotool.complaint import printable
@@ -79,6 +80,7 @@ def _try(session: Session, root: Root, go: Go) -> Tried:
         place = Path(folder)
         _lay_out(trial, place, root)
         first = _build(go, place, "first", environ)
+        record_costs(session, first.actions, toolchain=session.go_env.version)
         if first.exit_code:
             return Tried(trial, first, None, None)
         second = _build(go, place, "second", environ)

@@ -33,7 +33,16 @@ from go_cache_safeguard.gocache.classify import HEAD, TAIL, Kind, classify
 from go_cache_safeguard.gocache.damage import Finding
 from go_cache_safeguard.gocache.entry import ENTRY_SIZE, Damage, Entry, parse_entry
 from go_cache_safeguard.gocache.fsck import Facts, Memory, Seal, is_damage, judge
-from go_cache_safeguard.gocache.index import RACY_NS, Index, IndexState, Known, KnownOutput, Marks, News
+from go_cache_safeguard.gocache.index import (
+    RACY_NS,
+    Index,
+    IndexState,
+    Known,
+    KnownOutput,
+    Marks,
+    News,
+    left_behind,
+)
 from go_cache_safeguard.gocache.inventory import Action, Foreign, Fuzz, Inventory, Output, Shape, id_half
 from go_cache_safeguard.gocache.layout import (
     FUZZ,
@@ -99,6 +108,7 @@ class Inspection:
         cold: Whether the files were found not to be in memory.
         index: What became of the index.
         seconds: How long it took.
+        gone: What was remembered of entries that are no more there.
     """
 
     inventory: Inventory
@@ -114,6 +124,7 @@ class Inspection:
     cold: bool
     index: IndexState
     seconds: float
+    gone: Memory = field(default_factory=Memory)
 
 
 class _Stat(NamedTuple):
@@ -260,6 +271,7 @@ def inspect(
     found = os.fstat(root_fd)
     identity = f"{found.st_dev}:{found.st_ino}"
     cold = _is_cold(root_fd)
+    before = Memory() if index_path is None else left_behind(index_path, identity)
     index = None if index_path is None else Index(index_path, identity)
     readers = threads or (_COLD_THREADS if cold else os.cpu_count() or 1)
     remembered = index is not None and index.state is IndexState.USED and level is not Level.ALL
@@ -298,6 +310,7 @@ def inspect(
         cold=cold,
         index=IndexState.OFF if index is None else index.state,
         seconds=monotonic() - began,
+        gone=Memory({**before.outputs, **look.gone.outputs}, {**before.actions, **look.gone.actions}),
     )
 
 
@@ -320,6 +333,7 @@ class _Look:
     trusted_files: int = 0
     read_entries: int = 0
     remembered: set[bytes] = field(default_factory=set)
+    gone: Memory = field(default_factory=Memory)
     stop: Event = field(default_factory=Event)
 
     def go(self) -> tuple[Inventory, list[Finding]]:
@@ -339,6 +353,8 @@ class _Look:
             inventory, findings = self._again(inventory, findings, seals, news)
         if self.index is not None:
             news.bad_outputs += [key for key, seal in seals.items() if _is_bad(seal)]
+            if news.gone_actions:
+                self.gone = self.index.recall(news.gone_actions, ())
             self.index.save(news)
         return inventory, findings
 

@@ -37,9 +37,9 @@ class Damage(Enum):
     OUT_OF_RANGE = "size or time is negative or above 2**63 - 1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Entry:
-    """One action and the output it produced.
+    """One action and the output it produced. Nobody changes one; see `gocache.inventory` for why it is not frozen.
 
     Attributes:
         action: 32 bytes, SHA-256 of everything the build step depends on.

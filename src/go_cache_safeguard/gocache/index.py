@@ -15,9 +15,10 @@ was read: a file system's clock is coarse, so a write right after the reading co
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TypeAlias
@@ -31,7 +32,7 @@ from go_cache_safeguard.gocache.inventory import Action, Output
 RACY_NS = 2_000_000_000
 """ext2 and FAT keep whole or even seconds; newer systems are finer."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when a column or its meaning changes; an index of another format is emptied."""
 _SCHEMA = """
 CREATE TABLE cache (format INTEGER NOT NULL, identity TEXT NOT NULL);
@@ -39,6 +40,7 @@ CREATE TABLE makers (
     maker INTEGER PRIMARY KEY, goos TEXT NOT NULL, goarch TEXT NOT NULL, version TEXT NOT NULL, flags TEXT NOT NULL,
     UNIQUE (goos, goarch, version, flags)
 );
+CREATE TABLE sources (source INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE actions (
     id BLOB PRIMARY KEY, ino INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     ctime_ns INTEGER NOT NULL, output BLOB NOT NULL, said INTEGER NOT NULL, time_ns INTEGER NOT NULL
@@ -46,7 +48,7 @@ CREATE TABLE actions (
 CREATE TABLE outputs (
     id BLOB PRIMARY KEY, ino INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     ctime_ns INTEGER NOT NULL, kind TEXT NOT NULL, maker INTEGER, package TEXT, build_action TEXT, build_content TEXT,
-    hashed INTEGER NOT NULL, content_id INTEGER NOT NULL
+    hashed INTEGER NOT NULL, content_id INTEGER NOT NULL, source INTEGER, shape INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
 _KINDS = {kind.value: kind for kind in Kind}
@@ -128,6 +130,11 @@ class KnownOutput(NamedTuple):
         return self[1:5]
 
 
+# `_make` without its call and its count: a hundred thousand rows are read at a time.
+_entry_of = partial(tuple.__new__, KnownEntry)
+_output_of = partial(tuple.__new__, KnownOutput)
+
+
 class Known(NamedTuple):
     """What is remembered of one shard, by file name."""
 
@@ -153,6 +160,7 @@ class Index:
         self._path = path
         self._identity = identity
         self._makers: dict[int, tuple[str, str, str, tuple[str, ...]]] = {}
+        self._sources: dict[int | None, str | None] = {None: None}
         self._words: dict[str | None, str | None] = {}
         self._db: sqlite3.Connection | None = None
         self.state = IndexState.UNUSABLE
@@ -177,7 +185,7 @@ class Index:
                 entries = self._db.execute("SELECT * FROM actions WHERE id >= ? AND id < ?", (low, high)).fetchall()
                 outputs = self._db.execute("SELECT * FROM outputs WHERE id >= ? AND id < ?", (low, high)).fetchall()
                 return Known(
-                    {f"{row[0].hex()}-a": KnownEntry._make(row) for row in entries},
+                    {f"{row[0].hex()}-a": _entry_of(row) for row in entries},
                     {f"{row[0].hex()}-d": self._output(row) for row in outputs},
                 )
             except _NONSENSE as error:
@@ -225,9 +233,16 @@ class Index:
                     db.execute("INSERT INTO cache VALUES (?, ?)", (_FORMAT, self._identity))
         if self._db.execute("SELECT * FROM cache").fetchall() != [(_FORMAT, self._identity)]:
             raise ValueError("an index of another cache, or of another version of ours")
-        for maker, goos, goarch, version, flags in self._db.execute("SELECT * FROM makers").fetchall():
-            self._makers[maker] = (goos, goarch, version, tuple(flags.split()))
+        self._learn(self._db)
         self.state = IndexState.NEW if fresh else IndexState.USED
+
+    def _learn(self, db: sqlite3.Connection | None) -> None:
+        """Read the words that rows refer to by number."""
+        if db is None:
+            return
+        for maker, goos, goarch, version, flags in db.execute("SELECT * FROM makers").fetchall():
+            self._makers[maker] = (goos, goarch, version, tuple(flags.split()))
+        self._sources.update(db.execute("SELECT source, name FROM sources").fetchall())
 
     def _give_up(self, error: Exception) -> None:
         """Start anew if the file is not what it should be; if it is only out of reach, go on without it."""
@@ -242,6 +257,7 @@ class Index:
         """Empty the file and start anew; if even that fails go on without."""
         self.close()
         self._makers.clear()
+        self._sources = {None: None}
         try:
             # An unfinished journal of the old file must not be rolled back into the new one, so it goes first.
             for path in (Path(f"{self._path}-journal"), self._path):
@@ -254,16 +270,22 @@ class Index:
             self.state = IndexState.UNUSABLE
 
     def _output(self, row: tuple[Any, ...]) -> KnownOutput:
-        maker, package, build_action, build_content, hashed, content_id = row[6:]
+        maker, package, build_action, build_content, hashed, content_id, source, shape = row[6:]
         about = None
         if maker is not None:
             # One object for one import path: it stands in a cache once for each toolchain, target and set of flags.
             package = self._words.setdefault(package, package)
-            about = Archive(package, *self._makers[maker], build_action, build_content)
-        return KnownOutput._make((*row[:5], (_KINDS[row[5]], about), hashed == 1, content_id == 1))
+            try:
+                made, where = self._makers[maker], self._sources[source]
+            except KeyError:
+                self._learn(self._db)  # another process wrote since we opened it
+                made, where = self._makers[maker], self._sources[source]
+            about = Archive(package, *made, build_action, build_content, where, shape)
+        return _output_of((*row[:5], (_KINDS[row[5]], about), hashed == 1, content_id == 1))
 
     def _save(self, db: sqlite3.Connection, news: "News") -> None:
         numbers: dict[tuple[str, ...], int] = {}
+        sources: dict[str | None, int | None] = {None: None}
         db.executemany("DELETE FROM actions WHERE id = ?", ((key,) for key in news.gone_actions))
         db.executemany("DELETE FROM outputs WHERE id = ?", ((key,) for key in news.gone_outputs))
         db.executemany(
@@ -275,8 +297,8 @@ class Index:
             ),
         )
         db.executemany(
-            "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (_output_row(db, numbers, row) for row in news.outputs),
+            "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (_output_row(db, numbers, sources, row) for row in news.outputs),
         )
         # No file has inode -1: what a damaged output was stays known, that it is sound does not.
         db.executemany("UPDATE outputs SET ino = -1, hashed = 0 WHERE id = ?", ((key,) for key in news.bad_outputs))
@@ -303,6 +325,22 @@ class News:
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
         return bool(self.entries or self.outputs or self.bad_outputs or self.gone_actions or self.gone_outputs)
+
+
+def left_behind(path: Path, identity: str) -> Memory:
+    """What the index remembers of a cache that stood here before this one; nothing if it is the index of this one.
+
+    Args:
+        path: The index.
+        identity: Device and inode of the cache that is here now.
+    """
+    with suppress(*_NONSENSE), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        ((other,),) = db.execute("SELECT identity FROM cache").fetchall()
+        if other != identity:
+            ids = [row[0] for row in db.execute("SELECT id FROM actions")]
+            with closing(Index(path, other, read_only=True)) as index:
+                return index.recall(ids, ())
+    return Memory()
 
 
 def _rows(db: sqlite3.Connection, select: str, ids: Collection[bytes]) -> Iterator[tuple[Any, ...]]:
@@ -332,16 +370,24 @@ def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def _output_row(
-    db: sqlite3.Connection, numbers: dict[tuple[str, ...], int], news: tuple[Output, int, bool, bool]
+    db: sqlite3.Connection,
+    numbers: dict[tuple[str, ...], int],
+    sources: dict[str | None, int | None],
+    news: tuple[Output, int, bool, bool],
 ) -> tuple[object, ...]:
     output, mtime_ns, hashed, content_id = news
     about = output.about
     marks = (output.output, output.ino, output.size, mtime_ns, output.ctime_ns, output.kind.value)
     if about is None:
-        return (*marks, None, None, None, None, hashed, content_id)
+        return (*marks, None, None, None, None, hashed, content_id, None, 0)
     maker = (about.goos, about.goarch, about.version, " ".join(about.flags))
     if maker not in numbers:
         db.execute("INSERT OR IGNORE INTO makers VALUES (NULL, ?, ?, ?, ?)", maker)
         find = "SELECT maker FROM makers WHERE (goos, goarch, version, flags) = (?, ?, ?, ?)"
         ((numbers[maker],),) = db.execute(find, maker).fetchall()
-    return (*marks, numbers[maker], about.package, about.build_action, about.build_content, hashed, content_id)
+    if about.source not in sources:
+        db.execute("INSERT OR IGNORE INTO sources VALUES (NULL, ?)", (about.source,))
+        find = "SELECT source FROM sources WHERE name = ?"
+        ((sources[about.source],),) = db.execute(find, (about.source,)).fetchall()
+    builds = (numbers[maker], about.package, about.build_action, about.build_content)
+    return (*marks, *builds, hashed, content_id, sources[about.source], about.shape)

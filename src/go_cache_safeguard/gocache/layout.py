@@ -17,6 +17,10 @@ from typing import TypeAlias
 ENTRY_NAME = re.compile(r"(?P<shard>[0-9a-f]{2})/(?P<id>(?P=shard)[0-9a-f]{62})-(?P<suffix>[ad])")
 """A path below the root that `go` itself gives to an index entry (`a`) or an output (`d`). Use `fullmatch`."""
 
+FUZZ_NAME = re.compile(r"fuzz/(?:[^/\0]+/)*Fuzz[^/\0]*/[0-9a-f]{16,64}")
+"""A path below the root of an input that fuzzing found: import path, name of the fuzz test, and the beginning of its SHA-256
+(cmd/go/internal/test/test.go `-test.fuzzcachedir`, internal/fuzz/fuzz.go `writeToCorpus`). Use `fullmatch`."""
+
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 README = "README"
 TRIM = "trim.txt"
@@ -24,7 +28,7 @@ TEST_EXPIRE = "testexpire.txt"
 FUZZ = "fuzz"
 LOG = "log.txt"
 SPECIAL = frozenset({README, TRIM, TEST_EXPIRE, FUZZ, LOG})
-"""Names at the top that `go` gives besides shards. `fuzz` is the user's: it cannot be rebuilt and is never touched."""
+"""Names at the top that `go` gives besides shards. `fuzz` is the user's: it cannot be rebuilt, and goes only when asked for by name."""
 
 _README_BEGIN = b"This directory holds cached build artifacts from the Go build system.\n"
 """First line in every version; the last one names golang.org up to go1.24 and go.dev from go1.25."""

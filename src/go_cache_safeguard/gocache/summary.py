@@ -108,10 +108,10 @@ def summarize(inventory: Inventory, *, now_ns: int, installed: Collection[str] |
         entries=_amount(action.size for action in inventory.actions.values()),
         outputs=_amount(output.size for output in outputs),
         disk=inventory.disk,
-        by_kind=_table(outputs, kind_of),
-        by_toolchain=_table(made, toolchain_of),
-        by_target=_table(made, target_of),
-        by_race=_table(made, race_of),
+        by_kind=parts_of(outputs, kind_of),
+        by_toolchain=parts_of(made, toolchain_of),
+        by_target=parts_of(made, target_of),
+        by_race=parts_of(made, race_of),
         by_age=_by_age(outputs, now_ns),
         orphans=_amount(output.size for output in inventory.orphans()),
         dead=dead,
@@ -135,18 +135,20 @@ def _amount(sizes: Iterable[int]) -> Amount:
     return Amount(files, size)
 
 
-def _sums(outputs: Iterable[Output], key: Callable[[Output], str]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
+def parts_of(outputs: Iterable[Output], key: Callable[[Output], str]) -> tuple[Part, ...]:
+    """Divide outputs by anything, the largest part first."""
+    sums: dict[str, list[int]] = {}
     for output in outputs:
-        groups.setdefault(key(output), []).append(output.size)
-    return groups
-
-
-def _table(outputs: Iterable[Output], key: Callable[[Output], str]) -> tuple[Part, ...]:
-    parts = [Part(name, _amount(sizes)) for name, sizes in _sums(outputs, key).items()]
+        amount = sums.get(name := key(output))
+        if amount is None:
+            sums[name] = [1, output.size]
+        else:
+            amount[0] += 1
+            amount[1] += output.size
+    parts = [Part(name, Amount(files, size)) for name, (files, size) in sums.items()]
     return tuple(sorted(parts, key=lambda part: (-part.amount.size, part.name)))
 
 
 def _by_age(outputs: Iterable[Output], now_ns: int) -> tuple[Part, ...]:
-    groups = _sums(outputs, lambda output: age_of(output, now_ns))
-    return tuple(Part(name, _amount(groups.get(name, ()))) for name in (*(name for name, _limit in AGES), OLDEST))
+    amounts = {part.name: part.amount for part in parts_of(outputs, lambda output: age_of(output, now_ns))}
+    return tuple(Part(name, amounts.get(name, Amount())) for name in (*(name for name, _limit in AGES), OLDEST))

@@ -1,7 +1,7 @@
 """What a build really did, from the file that `-debug-actiongraph` writes.
 
 Knows:     the fields of that file that tell a cache hit from a compilation.
-Called by: the reuse check, the canary proof, and whoever prices an entry.
+Called by: the reuse check, the canary proof, the graph of packages, and whoever prices an entry.
 Never:     judges by time: that a tool ran is a fact, that a build was quick is an impression.
 Source:    cmd/go/internal/work/action.go `actionJSON`, cmd/go/internal/work/exec.go; the file was compared for go1.21.13,
            go1.26.8 and go1.27.3: `Cmd` is null for whatever came from the cache or needed no tool.
@@ -29,6 +29,7 @@ class BuildAction:
         real_ns: Their wall time, in nanoseconds.
         started: RFC 3339; empty if it never started.
         done: RFC 3339; empty if it never ended.
+        deps: Numbers of the steps that it waits for.
     """
 
     id: int
@@ -42,6 +43,7 @@ class BuildAction:
     real_ns: int
     started: str
     done: str
+    deps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def _action(step: Mapping[str, Any]) -> BuildAction:
         real_ns=int(step.get("CmdReal") or 0),
         started=_text(step, "TimeStart"),
         done=_text(step, "TimeDone"),
+        deps=tuple(int(number) for number in step.get("Deps") or ()),
     )
 
 

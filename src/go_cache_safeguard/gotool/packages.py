@@ -65,6 +65,7 @@ class Package:
         stale: What go says.
         reason: Why, in go's words; empty if it is not stale.
         error: Why it cannot be built, in go's words; empty if it can.
+        has_go: Go has Go files of it to compile: only then it is a step of a listing's action graph.
     """
 
     path: str
@@ -82,18 +83,21 @@ class Package:
     stale: bool = False
     reason: str = ""
     error: str = ""
+    has_go: bool = False
 
 
-def list_args(patterns: Sequence[str], *, graph: str = "") -> tuple[str, ...]:
+def list_args(patterns: Sequence[str], *, graph: str = "", tests: bool = False) -> tuple[str, ...]:
     """The arguments of `go list` for packages and all that they need.
 
     Args:
         patterns: What to list.
         graph: Where the action graph goes; then go also says what is stale.
+        tests: Also what their tests are built of: `p [p.test]`, `p_test [p.test]` and the program `p.test`.
     """
     fields = ",".join((*FIELDS, *(STALE_FIELDS if graph else ())))
     more = (f"-debug-actiongraph={graph}",) if graph else ()
-    return ("list", "-e", "-deps", *more, f"-json={fields}", "--", *patterns)
+    test = ("-test",) if tests else ()
+    return ("list", "-e", "-deps", *test, *more, f"-json={fields}", "--", *patterns)
 
 
 def parse_packages(data: bytes) -> tuple[Package, ...] | None:
@@ -133,6 +137,7 @@ def _package(value: Mapping[str, Any]) -> Package:
         stale=bool(value.get("Stale")),
         reason=str(value.get("StaleReason", "")),
         error=_error(value),
+        has_go=bool(value.get("GoFiles") or value.get("CgoFiles")),
     )
 
 

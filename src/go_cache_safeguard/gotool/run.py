@@ -278,13 +278,14 @@ def _listen(child: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes] | None,
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
+            ended = _has_ended(child.pid)  # asked before: what it said last is ready then
             ready = selector.select(min(left, _LOOK_S if selector.get_map() else _LOOK_S / 10))
             for key, _ in ready:
                 chunk = os.read(key.fd, 1 << 16)
                 key.data.add(chunk)
                 if not chunk:
                     selector.unregister(key.fileobj)
-            if not ready and _has_ended(child.pid):
+            if not ready and ended:
                 # What still holds the output open is a grandchild that outlived its parent.
                 break
         return True

@@ -60,7 +60,7 @@ RETIRED = sa.Table(
 """Logs that were closed, exported and checked: only their records may go."""
 
 TENANT = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
-VERSION = "journal_0003"
+VERSION = "journal_0004"
 """The newest migration."""
 
 _SPEAK_AS = sa.text("SELECT set_config('safeguard.tenant', :tenant, true)")

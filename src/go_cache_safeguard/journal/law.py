@@ -23,18 +23,30 @@ AGREED = "agreed"
 """The note about somebody who approves, when it takes more people than that."""
 REVIEWED = "reviewed"
 """The note about somebody who looked at a broken glass afterwards."""
+SEEN = "seen"
+"""What a vote says of the evidence that was seen: its SHA-256."""
 NOTES = frozenset({TOKEN, KEY, AGREED, REVIEWED})
 """Notes that the law is about, beside all records that move an operation."""
 
 _KEPT = frozenset(
     (
         *("also", "approver", "approvers", "channel", "digest", "emergency", "filed_by", "finding", "handover", "key"),
-        *("reason", "review_by_s", "reviewer", "self", "sha256", "terms", "token"),
+        *("reason", "review_by_s", "reviewer", "seen", "self", "sha256", "terms", "token"),
     )
 )
 _ALONE = frozenset({"single-user", "always"})
 _HERE = frozenset({"terminal", "token"})
-_ACTING = frozenset({State.SNAPSHOTTING, State.REMOVING, State.PASSED})
+_ACTING = frozenset({State.SNAPSHOTTING, State.REMOVING, State.PASSED, State.PURGING})
+_AGREEING = frozenset({TOKEN, AGREED, State.APPROVED.value})
+_VOTES = frozenset({AGREED, State.APPROVED.value})
+_REQUESTED, _ALLOWED = State.REQUESTED.value, State.ALLOWED.value
+_QUIET = (
+    frozenset(it.value for it in State)
+    - {it.value for it in _ACTING}
+    - _AGREEING
+    - {_REQUESTED, _ALLOWED, State.HELD.value}
+)
+"""States of which only a receipt is judged."""
 _ARROWS = {before.value if before else "": {it.value for it in after} for before, after in TRANSITIONS.items()}
 """The lifecycle in plain words: those of an enumeration are slow to look up, and a journal has many."""
 _NOTHING: Mapping[str, Any] = {}
@@ -61,10 +73,15 @@ class Act(NamedTuple):
 
 def act(seq: int, op: str | None, step: str, actor: str, data: Mapping[str, Any]) -> Act:
     """Pick what the law needs."""
-    kept = {key: data[key] for key in _KEPT & data.keys()}
-    if isinstance(receipt := data.get("receipt"), dict):
+    return Act(seq, op, step, actor, judged(data))
+
+
+def judged(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is judged of what a record says."""
+    kept = {key: value for key, value in data.items() if key in _KEPT}
+    if "receipt" in data and isinstance(receipt := data["receipt"], dict):
         kept["done"] = receipt.get("digest")
-    return Act(seq, op, step, actor, kept or _NOTHING)
+    return kept or _NOTHING
 
 
 def acts(records: Iterable[Record]) -> Iterator[Act]:
@@ -115,15 +132,24 @@ def judge(acts: Iterable[Act], *, alone: bool) -> list[Break]:
     used: set[str] = set()
     breaks: list[Break] = []
     for it in acts:
+        step, data = it.step, it.data
+        if step in _QUIET and "done" not in data:
+            continue  # nothing to judge, and most are like this
         if it.op is None:
             continue
-        if it.step == State.REQUESTED:
-            filed_by = it.data.get("filed_by")
+        if step == _REQUESTED:
+            filed_by = data.get("filed_by")
             asked = (it.actor, filed_by) if isinstance(filed_by, str) else (it.actor,)
-            stories[it.op] = _Story(it.actor, it.data.get("digest"), asked)
+            stories[it.op] = _Story(it.actor, data.get("digest"), asked)
+            if "done" not in data:
+                continue
         story = stories.get(it.op)
-        if story is not None:
-            breaks += [Break(it.seq, kind, text) for kind, text in _judge(it, story, minted, used, alone=alone)]
+        if story is None:
+            continue
+        if step == _ALLOWED and "done" not in data:
+            story.allowed = True
+            continue
+        breaks += [Break(it.seq, kind, text) for kind, text in _judge(it, story, minted, used, alone=alone)]
     return breaks
 
 
@@ -161,10 +187,16 @@ def broken_glasses(acts: Iterable[Act]) -> list[Glass]:
     return list(found.values())
 
 
+def votes_seen(acts: Iterable[Act]) -> tuple[int, int]:
+    """How many votes there are, and how many of them say which evidence was seen."""
+    votes = [it for it in acts if it.step in _VOTES]
+    return len(votes), sum(SEEN in it.data for it in votes)
+
+
 def _judge(
     it: Act, story: _Story, minted: dict[str, str], used: set[str], *, alone: bool
 ) -> Iterator[tuple[BreakKind, str]]:
-    told = it.data.get("digest") if it.step in {TOKEN, AGREED, State.APPROVED} else it.data.get("done")
+    told = it.data.get("digest") if it.step in _AGREEING else it.data.get("done")
     if told is not None and told != story.digest:
         yield BreakKind.DIGEST, f"record {it.seq} is about another plan than {it.op} was requested with"
     match it.step:

@@ -38,6 +38,7 @@ from go_cache_safeguard.journal.records import (
     Writer,
 )
 from go_cache_safeguard.journal.sweep import Run, sweep
+from go_cache_safeguard.journal.sweepers import MANY, sweep_stream
 
 LOOK_SECONDS = 30.0
 """How long we ask a server that went away at COMMIT whether it wrote."""
@@ -325,8 +326,12 @@ class SharedJournal(Records):
         return super().examine(headless=headless) if moved and found.breaks else found
 
     def _runs(self) -> list[Run]:
+        many = self.last_seq >= MANY
         with self._reading() as (db, log):
-            run = sweep(_all_rows(db, {"tenant": self.tenant, "log": log}))
+            rows = _all_rows(db, {"tenant": self.tenant, "log": log})
+            if many:
+                return sweep_stream(rows)
+            run = sweep(rows)
         return [] if run is None else [run]
 
     def _seen(self) -> Head | str | None:

@@ -38,7 +38,7 @@ from go_cache_safeguard.journal.records import (
     Writer,
 )
 from go_cache_safeguard.journal.sweep import Run, sweep
-from go_cache_safeguard.journal.sweepers import rows_between, sweep_all
+from go_cache_safeguard.journal.sweepers import MANY, rows_between, sweep_all
 
 __all__ = [
     "Examined",
@@ -61,8 +61,7 @@ BUSY_SECONDS = 30
 """How long a writer waits for other writers. One append takes milliseconds."""
 
 _BATCH = 1000
-_MANY = 40_000
-"""Records from which on several processes read them: to start those takes as long as to read about as many."""
+_MANY = MANY
 _SELECT = "SELECT seq, op, body, hash FROM record"
 _HINT_ACCESS = "look at the owner and the permissions of the journal and its directory, and at the free space"
 _HINT_MOVE = "move the file away and keep it; a new journal is made when there is none"

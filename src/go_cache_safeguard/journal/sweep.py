@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.journal.chain import Head, Row
-from go_cache_safeguard.journal.law import NOTES, Act, act, arrows_hold
+from go_cache_safeguard.journal.law import NOTES, Act, arrows_hold, judged
 from go_cache_safeguard.journal.record import NO_PREV
 
 _TEXT = rb'"[ !#-\[\]-\x7f]*"'
@@ -130,6 +130,7 @@ def sweep(rows: Iterable[Row | tuple[int, str | None, bytes, bytes]]) -> Run | N
     """
     leaves: list[bytes] = []
     found: list[Act] = []
+    add = _adding(found)
     expected, log, boot, mono, before = 0, b"", b"", 0, b""
     begins, first, prev = ("", 0), 0, ""
     for seq, op, body, kept in rows:
@@ -140,11 +141,12 @@ def sweep(rows: Iterable[Row | tuple[int, str | None, bytes, bytes]]) -> Run | N
             return None
         of, clock, about, known, number, step = rest.groups()
         data = _canonical(body[start.end() : end])
+        actor, at = start.groups()
         now = int(clock)
         if not expected:
             log, first, prev = of, seq, known.decode()
-            begins, expected = (start[2].decode(), now), seq
-        elif of != log or known != before or (start[2] == boot and now < mono):
+            begins, expected = (at.decode(), now), seq
+        elif of != log or known != before or (at == boot and now < mono):
             return None
         if data is None or not (seq == expected == int(number) and op == (about and about.decode())):
             return None
@@ -152,12 +154,31 @@ def sweep(rows: Iterable[Row | tuple[int, str | None, bytes, bytes]]) -> Run | N
         if not (op if step in _STATES else _NOTE.fullmatch(name)):
             return None
         if step in _STATES or name in NOTES:
-            found.append(act(seq, op, name, start[1][1:-1].decode(), data))
+            add(seq, op, name, actor, data)
         leaves.append(leaf)
-        boot, mono, before, expected = start[2], now, leaf.hex().encode(), seq + 1
+        boot, mono, before, expected = at, now, leaf.hex().encode(), seq + 1
     if not leaves:
         return None
     return Run(log.decode(), first, prev, begins, (boot.decode(), mono), b"".join(leaves), found)
+
+
+def _adding(found: list[Act]) -> Callable[[int, str | None, str, bytes, dict[str, Any]], None]:
+    """What picks what the law needs of a record. Texts that come again are kept once: so they are compared and sent faster."""
+    actors: dict[bytes, str] = {}
+    ops: dict[str | None, str | None] = {}
+    digests: dict[str, Mapping[str, Any]] = {}
+    new: Callable[[Any, Iterable[Any]], Act] = tuple.__new__
+
+    def add(seq: int, op: str | None, step: str, actor: bytes, data: dict[str, Any]) -> None:
+        who = actors.get(actor)
+        if who is None:
+            who = actors[actor] = actor[1:-1].decode()
+        told = judged(data)
+        if len(told) == 1 and type(digest := told.get("digest")) is str:  # most say nothing else
+            told = digests.setdefault(digest, told)
+        found.append(new(Act, (seq, ops.setdefault(op, op), step, who, told)))
+
+    return add
 
 
 def _canonical(data: bytes) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from typing import Protocol, TypeAlias
 
 from go_cache_safeguard.redis.call import Answer, Answered, Call, Held, Pass, Refused, error_line, reply_to
 from go_cache_safeguard.redis.commands import Table, Treatment, token
@@ -85,6 +86,36 @@ class Setting:
     reply_off: bool = False
 
 
+Scan: TypeAlias = Callable[[bytes], tuple[int, list[bytes]]]
+Fine: TypeAlias = Callable[[list[bytes]], bool]
+
+
+class Lane(Protocol):
+    """What may go by a conversation, which alone says so: whoever carries bytes reads these, and writes none of them.
+
+    Attributes:
+        quick: Whether a chunk of the client may go to the server as it is, if the scan calls all of it harmless.
+        plain: Whether the server's bytes may go to the client without `server_sent`.
+        scanner: The scan: `redis.fast.scan` from the beginning of a chunk.
+        fine: Whether all the keys that the scan tells of may lose something.
+    """
+
+    quick: bool
+    plain: bool
+    scanner: Scan | None
+    fine: Fine | None
+
+
+@dataclass(slots=True)
+class _Unused:
+    """A lane that nobody uses, so that all bytes come to the conversation."""
+
+    quick: bool = False
+    plain: bool = False
+    scanner: Scan | None = None
+    fine: Fine | None = None
+
+
 class _Stage(Enum):
     """Where a conversation stands."""
 
@@ -111,7 +142,7 @@ class Conversation:
         why: Why the conversation is over, for people; empty if one side hung up.
         client: From where.
         reads: Whether more of the client's bytes are wanted.
-        plain: Whether the server's bytes may go to the client without `server_sent`.
+        lane: What may go by.
     """
 
     def __init__(
@@ -121,6 +152,8 @@ class Conversation:
         marks: Callable[[int], bytes],
         clock: Callable[[], int],
         client: str = "",
+        *,
+        lane: Lane | None = None,
     ) -> None:
         """Begin.
 
@@ -130,14 +163,14 @@ class Conversation:
             marks: Random bytes: nobody may guess them.
             clock: Milliseconds since 1970-01-01 UTC.
             client: From where.
+            lane: By which bytes go that need not come here; None if all do.
         """
         self.asked: tuple[Call, Intent] | None = None
         self.why = ""
         self.client = client
         self.reads = True
-        self.plain = True
+        self.lane: Lane = _Unused() if lane is None else lane
         self._setting = setting
-        self._scanned = setting.fast.reader
         self._seen = seen
         self._random = marks
         self._clock = clock
@@ -150,12 +183,13 @@ class Conversation:
         self._slow = 0  # how many of them are to be read one by one
         self._streaming = 0  # bytes of a value that are still to be sent on, its end included
         self._waiting: _Waiting | None = None
-        self._quick = True  # harmless requests may go through unread, and nothing stands before them
         self._unseen: deque[tuple[bytes, ...]] = deque()  # changes of state that the server did not agree to yet
         self._multi = False  # MULTI was sent, and agreed to as far as we know
         self._queued_bytes = 0
         self._silent = ""  # OFF or SKIP after CLIENT REPLY
         self._out: list[bytes] = []
+        self.lane.quick = self.lane.plain = True
+        self._pave()
 
     @property
     def over(self) -> bool:
@@ -186,8 +220,13 @@ class Conversation:
 
     def replace_setting(self, setting: Setting, seen: KeysSeen) -> None:
         """Use other rules from the next request on."""
-        self._setting, self._scanned, self._seen = setting, setting.fast.reader, seen
+        self._setting, self._seen = setting, seen
         self._reader.set_limits(setting.limits)
+        self._pave()
+
+    def _pave(self) -> None:
+        """What goes by follows the same rules."""
+        self.lane.scanner, self.lane.fine = self._setting.fast.scanner, self._seen.all_fine
 
     def client_sent(self, data: bytes) -> bytes:
         """Take what the client sent.
@@ -195,8 +234,8 @@ class Conversation:
         Returns:
             What the server gets.
         """
-        if self._quick:
-            end, keys = self._scanned(data)
+        if self.lane.quick:
+            end, keys = scan(data, self._setting.fast)
             if not keys or self._seen.all_fine(keys):
                 if end == len(data):
                     return data
@@ -219,7 +258,7 @@ class Conversation:
             return b""
         for one in reached:
             self._came_back(one)
-        self.plain = not self._splice.busy
+        self.lane.plain = not self._splice.busy
         return out
 
     def go_on(self) -> bytes:
@@ -231,8 +270,8 @@ class Conversation:
         while self._stage is _Stage.OPEN and self._step():
             pass
         self.reads = self._stage is _Stage.OPEN
-        self.plain = not self._splice.busy
-        self._quick = self.reads and not self._rest and self._scans
+        self.lane.plain = not self._splice.busy
+        self.lane.quick = self.reads and not self._rest and self._scans
         sent, self._out = b"".join(self._out), []
         return sent
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from go_cache_safeguard.redis.commands import Class, Command, Rule, Table, Treatment
 from go_cache_safeguard.redis.connection import Connection
@@ -21,7 +21,7 @@ from go_cache_safeguard.redis.resp import Limits
 from go_cache_safeguard.redis.rules import Rules
 
 try:
-    from go_cache_safeguard.redis import _scan
+    from go_cache_safeguard.redis import _lane
 except ImportError:  # there was no compiler when this was installed
     COMPILED = False
 else:
@@ -50,6 +50,13 @@ _TIMED: Mapping[Rule, tuple[int, int, int, tuple[bytes, ...]]] = {
 """Calls of a key, perhaps a value, and a time from now: least and most words, which is the time, what stands before it."""
 _TIME = re.compile(rb"[1-9][0-9]{0,9}")
 _WILD = re.compile(rb"[*?\[\\]")
+
+
+class Scanner(Protocol):
+    """Says how far a buffer is harmless, as `scan` does."""
+
+    def __call__(self, data: bytes, start: int = 0, /) -> tuple[int, list[bytes]]:
+        """See `scan`."""
 
 
 class Words(NamedTuple):
@@ -101,16 +108,16 @@ class Fast:
         forms = {name: (words,) for name, words in self.calls.items()}
         return {**forms, **{name: (*forms.get(name, ()), *words) for name, words in self.timed.items()}}
 
-    @cached_property
+    @property
     def compiled(self) -> tuple[dict[bytes, tuple[Words, ...]], bool, int, int, int]:
-        """What the compiled twin takes."""
+        """What the compiled twin is made of."""
         limits = self.limits
         return self.forms, self.plain, limits.arguments, limits.argument_bytes, limits.request_bytes
 
     @cached_property
-    def reader(self) -> "Callable[[bytes], tuple[int, list[bytes]]]":
-        """`scan` from the beginning of a buffer, with the least to be called on the way."""
-        return partial(_scan.scan, *self.compiled) if COMPILED else partial(scan_python, fast=self)
+    def scanner(self) -> "Scanner":
+        """Says of a buffer, and of where a request begins there, what `scan` says."""
+        return _lane.Scanner(*self.compiled) if COMPILED else partial(_scan_of, self)
 
     @cached_property
     def usual(self) -> "_Usual":
@@ -214,7 +221,11 @@ def scan(data: bytes, fast: Fast, start: int = 0) -> tuple[int, list[bytes]]:
         Where the first request begins that is not complete, not canonical, or not known to be harmless; and the keys, in
         order, that must not be protected for this to be true. Nothing of what stands behind that place was looked at.
     """
-    return _scan.scan(*fast.compiled, data, start) if COMPILED else scan_python(data, fast, start)
+    return fast.scanner(data, start)
+
+
+def _scan_of(fast: Fast, data: bytes, start: int = 0, /) -> tuple[int, list[bytes]]:
+    return scan_python(data, fast, start)
 
 
 def scan_python(data: bytes, fast: Fast, start: int = 0) -> tuple[int, list[bytes]]:

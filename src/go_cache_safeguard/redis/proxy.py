@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from ssl import SSLContext
 from typing import Any, cast
 
@@ -24,14 +23,8 @@ from go_cache_safeguard.redis.call import Answer, Call, Gate, Refused
 from go_cache_safeguard.redis.conversation import Conversation, Setting
 from go_cache_safeguard.redis.fast import KeysSeen
 from go_cache_safeguard.redis.intent import Intent
+from go_cache_safeguard.redis.lane import Send, lane, sender
 from go_cache_safeguard.redis.proxyheader import HeaderError, parse_header
-
-try:
-    from go_cache_safeguard.redis import _send
-except ImportError:  # there was no compiler when this was installed
-    COMPILED = False
-else:
-    COMPILED = True
 
 _HIGH_WATER = 512 << 10
 _SWEEP_S = 1.0
@@ -215,7 +208,7 @@ class Proxy:
         while self.clients and time.monotonic() < until:
             now = time.monotonic()
             for client in tuple(self.clients):
-                if client.talk.idle and client.heard and now - client.last > _QUIET_S:
+                if client.talk.idle and client.lane.heard and now - client.lane.last > _QUIET_S:
                     client.close("")
             await asyncio.sleep(_QUIET_S / 4)
         left = len(self.clients)
@@ -235,64 +228,39 @@ class Proxy:
             held += size
             if size > largest[0]:
                 largest = size, client
-            if client.traffic:
-                client.heard_at, client.traffic = now, False
-            silent = now - client.last
+            if client.lane.traffic:
+                client.heard_at, client.lane.traffic = now, False
+            silent = now - client.lane.last
             if client.closed:
                 if silent > max(ceilings.stall_s, _LINGER_S):
                     client.abort()
             elif ceilings.stall_s and silent > ceilings.stall_s and client.stalls:
                 client.close("a client did not go on with what it had begun")
-            elif ceilings.idle_s and now - max(client.last, client.heard_at) > ceilings.idle_s and client.talk.reads:
+            elif (
+                ceilings.idle_s and now - max(client.lane.last, client.heard_at) > ceilings.idle_s and client.talk.reads
+            ):
                 client.close("")
         if held > ceilings.held_bytes and largest[1] is not None:
             largest[1].close("all requests together are larger than allowed, and this client's are the largest")
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
 
-def _sending(transport: asyncio.Transport) -> Callable[[bytes], None]:
-    """How bytes are sent: at once, as far as the kernel takes them and nothing waits before them; the rest is the transport's.
+def _sender(transport: asyncio.Transport) -> Send:
+    """How bytes are sent: at once, where no TLS has to be spoken.
 
     uvloop would keep them until it has read all other sockets at which something came, and let the other side wait for so long.
-    What goes wrong here happens to the transport again, which then tells about it.
     """
-    later, waiting, is_closing = transport.write, transport.get_write_buffer_size, transport.is_closing
+    later = transport.write
     if transport.get_extra_info("sslcontext") is not None:
         return later
-    send = _send.send if COMPILED else send_python
-    return partial(send, transport.get_extra_info("socket").fileno(), waiting, is_closing, later)
+    place = transport.get_extra_info("socket").fileno()
+    return sender(place, transport.get_write_buffer_size, transport.is_closing, later)
 
 
-def send_python(
-    place: int,
-    waiting: Callable[[], int],
-    is_closing: Callable[[], bool],
-    later: Callable[[bytes], object],
-    data: bytes,
-) -> None:
-    """Send some bytes, with nothing compiled.
-
-    Args:
-        place: The number of the socket.
-        waiting: How many bytes the transport keeps.
-        is_closing: Whether the socket may be gone soon, and its number another one's.
-        later: Takes what the kernel does not take now.
-        data: The bytes.
-    """
-    if waiting() or is_closing():
-        later(data)
-        return
-    try:
-        taken = os.write(place, data)
-    except OSError:
-        taken = 0
-    if taken != len(data):
-        later(data[taken:])
-
-
-class _Client(asyncio.Protocol):
+class _Client(asyncio.BaseProtocol):
     """One client's socket."""
 
+    data_received: Callable[[bytes], None]
     __slots__ = (
         "_early",
         "_full",
@@ -301,26 +269,22 @@ class _Client(asyncio.Protocol):
         "_proxy",
         "_transport",
         "closed",
-        "heard",
+        "data_received",
         "heard_at",
-        "last",
-        "send",
+        "lane",
         "server",
         "talk",
-        "traffic",
     )
 
     def __init__(self, proxy: Proxy, *, header: bool) -> None:
         self.talk: Conversation
-        self.last = time.monotonic()
-        self.traffic = False  # the server said something since the last sweep
-        self.heard = True  # the server said something since the client did
-        self.heard_at = self.last
+        self.lane = lane(self._received, self._server_said)
+        self.data_received = self.lane.client_sent
+        self.lane.last = self.heard_at = time.monotonic()
         self._headed = not header  # who the client is has been said
         self.server: _Server | None = None
         self._proxy = proxy
         self._transport: asyncio.Transport
-        self.send: Callable[[bytes], object] = bytes  # bytes for the client, without taking note of them
         self._opening: asyncio.Task[None] | None = None
         self._full = False  # the server does not take more bytes now
         self.closed = False
@@ -336,12 +300,11 @@ class _Client(asyncio.Protocol):
         """Whether this side is to go on: with its request, or with reading what waits for it."""
         return not self._headed or self.talk.partial or (self.server is not None and self.server.full)
 
-    # Of asyncio.Protocol
+    # Of asyncio.Protocol, `data_received` being the lane's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         proxy = self._proxy
         self._transport = cast("asyncio.Transport", transport)
-        self.send = _sending(self._transport)
         if len(proxy.clients) >= proxy.ceilings.connections:
             proxy.counts.turned_away += 1
             self.closed = True
@@ -352,15 +315,17 @@ class _Client(asyncio.Protocol):
         proxy.clients.add(self)
         peer = transport.get_extra_info("peername")
         where = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
-        self.talk = Conversation(proxy.setting, proxy.seen, os.urandom, proxy.now_ms, where)
+        self.lane.to_client = _sender(self._transport)
+        self.talk = Conversation(proxy.setting, proxy.seen, os.urandom, proxy.now_ms, where, lane=self.lane)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         if self._headed:
             self._begin()
 
-    def data_received(self, data: bytes) -> None:
+    def _received(self, data: bytes) -> None:
+        """Bytes of the client that did not go by."""
         if self.closed:
             return
-        self.last, self.heard = time.monotonic(), False
+        self.lane.last, self.lane.heard = time.monotonic(), False
         server, talk = self.server, self.talk
         if server is None:
             # A transport may read once more although it was paused before.
@@ -374,7 +339,19 @@ class _Client(asyncio.Protocol):
         if sent:
             server.send(sent)
         if not talk.reads:
-            self.look()
+            self._look()
+
+    def _server_said(self, data: bytes) -> None:
+        """Bytes of the server that did not go by."""
+        talk, lane = self.talk, self.lane
+        out = talk.server_sent(data)
+        if out and lane.to_client is not None:
+            lane.heard = lane.traffic = True
+            lane.to_client(out)
+        sent = talk.go_on()
+        if sent and self.server is not None:
+            self.server.send(sent)
+        self._look()
 
     def eof_received(self) -> bool:
         server = self.server
@@ -388,13 +365,13 @@ class _Client(asyncio.Protocol):
             self.server.pause()
 
     def resume_writing(self) -> None:
-        self.last = time.monotonic()
+        self.lane.last = time.monotonic()
         if self.server is not None:
             self.server.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self.closed = True
+        self._shut()
         self._proxy.clients.discard(self)
         if self._opening is not None:
             self._opening.cancel()
@@ -403,12 +380,31 @@ class _Client(asyncio.Protocol):
 
     # For the other side
 
-    def write(self, data: bytes) -> None:
-        """Bytes of the server."""
-        self.heard = self.traffic = True
-        self.send(data)
+    def set_full(self, *, full: bool) -> None:
+        """Whether the server takes no more bytes now."""
+        self._full = full
+        self._breathe()
 
-    def look(self) -> None:
+    def close(self, why: str) -> None:
+        """Hang up, on both sides, after what was to be sent."""
+        if self.closed:
+            return
+        self._shut()
+        if why:
+            self._proxy.say(f"{self.talk.client}: {why}")
+        self._transport.close()
+        if self.server is not None:
+            self.server.close()
+
+    def abort(self) -> None:
+        """Let go of a client that does not take what it was sent last."""
+        self._transport.abort()
+
+    def _shut(self) -> None:
+        """What the client sends from now on goes nowhere."""
+        self.closed, self.lane.to_server = True, None
+
+    def _look(self) -> None:
         """See what the conversation wants: the gate, an end, more bytes or none."""
         talk = self.talk
         if talk.over:
@@ -420,33 +416,6 @@ class _Client(asyncio.Protocol):
             asked, talk.asked = talk.asked, None
             self._ask(*asked)
         self._breathe()
-
-    def carry_on(self) -> None:
-        """Marks came back: what waited for them goes on."""
-        sent = self.talk.go_on()
-        if sent and self.server is not None:
-            self.server.send(sent)
-        self.look()
-
-    def set_full(self, *, full: bool) -> None:
-        """Whether the server takes no more bytes now."""
-        self._full = full
-        self._breathe()
-
-    def close(self, why: str) -> None:
-        """Hang up, on both sides, after what was to be sent."""
-        if self.closed:
-            return
-        self.closed = True
-        if why:
-            self._proxy.say(f"{self.talk.client}: {why}")
-        self._transport.close()
-        if self.server is not None:
-            self.server.close()
-
-    def abort(self) -> None:
-        """Let go of a client that does not take what it was sent last."""
-        self._transport.abort()
 
     def _read_header(self) -> None:
         """Take what the load balancer says, then connect to the server."""
@@ -500,10 +469,10 @@ class _Client(asyncio.Protocol):
         if self.closed:
             server.close()
             return
-        self.server = server
+        self.server, self.lane.to_server = server, server.send
         early, self._early = self._early, b""
         if early:
-            self.data_received(early)
+            self._received(early)
         self._breathe()
 
     def _ask(self, call: Call, intent: Intent) -> None:
@@ -536,7 +505,7 @@ class _Client(asyncio.Protocol):
         sent = self.talk.decided(answer)
         if sent:
             self.server.send(sent)
-        self.look()
+        self._look()
 
 
 def _decide(gate: Gate, call: Call, intent: Intent, gone: Callable[[], bool]) -> Answer:
@@ -547,35 +516,28 @@ def _decide(gate: Gate, call: Call, intent: Intent, gone: Callable[[], bool]) ->
         return Refused(f"the guard could not decide: {str(error) or type(error).__name__}")
 
 
-class _Server(asyncio.Protocol):
+class _Server(asyncio.BaseProtocol):
     """The socket to the server that belongs to one client."""
 
-    __slots__ = ("_client", "_transport", "full", "send")
+    data_received: Callable[[bytes], None]
+    __slots__ = ("_client", "_transport", "data_received", "full", "send")
 
     def __init__(self, client: _Client) -> None:
-        self.send: Callable[[bytes], object] = bytes  # bytes for the server; goes nowhere before the connection is made
+        self.send: Send = bytes  # bytes for the server; goes nowhere before the connection is made
         self.full = False  # the client does not take more bytes now
+        self.data_received = client.lane.server_sent
         self._client = client
         self._transport: asyncio.Transport | None = None
 
-    # Of asyncio.Protocol
+    # Of asyncio.Protocol, `data_received` being the lane's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
-        self.send = _sending(self._transport)
+        self.send = _sender(self._transport)
 
-    def data_received(self, data: bytes) -> None:
-        client = self._client
-        talk = client.talk
-        if talk.plain:
-            client.heard = client.traffic = True
-            client.send(data)
-            return
-        out = talk.server_sent(data)
-        if out:
-            client.write(out)
-        client.carry_on()
+    def eof_received(self) -> bool:
+        return False
 
     def pause_writing(self) -> None:
         self._client.set_full(full=True)

@@ -193,8 +193,14 @@ def write(
     return done
 
 
-def refresh(root: Root, names: Iterable[str], *, now_ns: int) -> int:
+def refresh(root: Root, names: Iterable[str], *, now_ns: int, every: bool = False) -> int:
     """Let files that are there and were not used for a day count as used now. Returns how many were too old.
+
+    Args:
+        root: The cache.
+        names: Of the files.
+        now_ns: What counts as now, in nanoseconds since 1970-01-01 UTC.
+        every: Give that time to all of them, also to those that were used since.
 
     Raises:
         WriteFailed: The owner's process could not work at all.
@@ -203,7 +209,7 @@ def refresh(root: Root, names: Iterable[str], *, now_ns: int) -> int:
 
     def work(_tell: Progress, _stopped: Stop) -> Value:
         with _Folders(root.fd) as folders:
-            return sum(_refresh(folders, name, now_ns) for name in chosen)
+            return sum(_refresh(folders, name, now_ns, every=every) for name in chosen)
 
     return cast("int", as_owner(root.uid, root.gid, _translated(root, work)))
 
@@ -502,11 +508,13 @@ def _hash(fd: int, limit: int) -> Live:
     return Live(size, hashed.hexdigest())
 
 
-def _refresh(folders: _Folders, name: str, now_ns: int) -> int:
+def _refresh(folders: _Folders, name: str, now_ns: int, *, every: bool) -> int:
     try:
         folder, file = folders.of(name)
         found = os.stat(file, dir_fd=folder, follow_symlinks=False)
-        if not stat.S_ISREG(found.st_mode) or stamp_of(found.st_mtime_ns, now_ns) == found.st_mtime_ns:
+        if not stat.S_ISREG(found.st_mode):
+            return 0
+        if not every and stamp_of(found.st_mtime_ns, now_ns) == found.st_mtime_ns:
             return 0
         os.utime(file, ns=(now_ns, now_ns), dir_fd=folder, follow_symlinks=False)
     except OSError:

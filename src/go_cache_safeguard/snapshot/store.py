@@ -387,7 +387,42 @@ def open_store(text: str, *, cwd: Path, session: str, create: bool = False, time
     return Store(f"{path}", LocalStore(path), path, session=session, timeout_s=timeout_s)
 
 
+def open_objects(text: str, *, cwd: Path, timeout_s: float) -> ObjectStore:
+    """The same place without anything between: each request is made once, and fails when its time is over.
+
+    Args:
+        text: As for `open_store`; a local folder is made.
+        cwd: Where a relative path begins.
+        timeout_s: For one request, in seconds.
+
+    Raises:
+        UsageFailure: It is none of these, or has something that looks like a secret.
+        UnsafePath: As for `open_store`.
+        StoreFailed: The local folder cannot be made.
+    """
+    settings: dict[str, Any] = {
+        "client_options": {"timeout": timedelta(seconds=timeout_s), "connect_timeout": timedelta(seconds=timeout_s)},
+        "retry_config": {"max_retries": 0, "retry_timeout": timedelta(seconds=timeout_s)},
+    }
+    if urlsplit(text).scheme in _OPTIONS:
+        return _far(text, settings)[1]
+    return open_store(text, cwd=cwd, session="", create=True)._objects  # noqa: SLF001 - of this file
+
+
 def _remote(text: str, session: str, timeout_s: int) -> Store:
+    request_s = max(1, timeout_s // 3)
+    settings: dict[str, Any] = {
+        "client_options": {
+            "timeout": timedelta(seconds=request_s),
+            "connect_timeout": timedelta(seconds=min(5, request_s)),
+        },
+        "retry_config": {"max_retries": 6, "retry_timeout": timedelta(seconds=timeout_s)},
+    }
+    url, objects = _far(text, settings)
+    return Store(url, objects, None, session=session, timeout_s=timeout_s)
+
+
+def _far(text: str, settings: dict[str, Any]) -> tuple[str, ObjectStore]:
     parts = urlsplit(text)
     options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     unknown = set(options) - _OPTIONS[parts.scheme]
@@ -396,15 +431,7 @@ def _remote(text: str, session: str, timeout_s: int) -> Store:
             f"{parts.scheme}://...", "it has a part that cannot be there; credentials come from the environment"
         )
     prefix = unquote(parts.path).strip("/") or None
-    request_s = max(1, timeout_s // 3)
-    settings: dict[str, Any] = {
-        "client_options": {
-            "timeout": timedelta(seconds=request_s),
-            "connect_timeout": timedelta(seconds=min(5, request_s)),
-            "allow_http": options.get("endpoint", "").startswith("http://"),
-        },
-        "retry_config": {"max_retries": 6, "retry_timeout": timedelta(seconds=timeout_s)},
-    }
+    settings["client_options"]["allow_http"] = options.get("endpoint", "").startswith("http://")
     url = f"{parts.scheme}://{parts.netloc}/{prefix or ''}"
     try:
         objects: ObjectStore
@@ -417,7 +444,7 @@ def _remote(text: str, session: str, timeout_s: int) -> Store:
                 objects = AzureStore(parts.netloc, prefix=prefix, **settings, **options)  # type: ignore[arg-type]
     except (BaseError, ValueError) as error:
         raise _unknown(url, _plain(error)) from error
-    return Store(url, objects, None, session=session, timeout_s=timeout_s)
+    return url, objects
 
 
 def write_file(path: Path, pieces: Iterable[Buffer]) -> int:

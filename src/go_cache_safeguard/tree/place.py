@@ -31,7 +31,7 @@ class Locked(Failure):
 
     id = "locked"
     exit_code = ExitCode.LOCKED
-    meaning = "another safeguard holds the lock of the cache's quarantine"
+    meaning = "another safeguard holds the lock of the cache's quarantine, or of the operation"
 
 
 class UnsafePlace(Failure):

@@ -32,18 +32,18 @@ from go_cache_safeguard import __version__
 from go_cache_safeguard.approval.ballot import TOLD
 from go_cache_safeguard.approval.evidence import Pack, read_pack, schema_of_pack
 from go_cache_safeguard.approval.token import Token, parse_token
-from go_cache_safeguard.approval.voter import Role, is_one_of
 from go_cache_safeguard.core.canonical import Value, canonical, digest
 from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
+from go_cache_safeguard.flows.approve import no_more
 from go_cache_safeguard.flows.desk import WAITING, Desk, NotApproved
 from go_cache_safeguard.flows.inbox import MOST
 from go_cache_safeguard.flows.pack import FILED, pack_of
 from go_cache_safeguard.journal.law import TOKEN
 from go_cache_safeguard.journal.record import Entry, Record
 from go_cache_safeguard.web import schema
-from go_cache_safeguard.web.site import MATRIX, Site, Visitor, needs, site_of, visitor, voter_of
+from go_cache_safeguard.web.site import MATRIX, Site, Visitor, barred, needs, site_of, visitor
 
 _EVERYBODY = {
     400: "The request cannot be understood.",
@@ -227,8 +227,7 @@ def get_operation(request: Request, op: Op) -> Response:
 
 def get_evidence(request: Request, op: Op) -> Response:
     """What people look at before they decide: the evidence pack."""
-    plans = Path(site_of(request).config.text("state.dir")) / "plans"
-    return _Answer(pack_of(_desk(request), op, plans).as_value())
+    return _Answer(pack_of(_desk(request), op, _plans(request)).as_value())
 
 
 def get_records(request: Request, op: Op, turn: Annotated[_Turn, Query()]) -> Response:
@@ -271,7 +270,14 @@ def file_operation(request: Request, body: schema.Filing) -> Response:
 
 def approve(request: Request, op: Op, body: schema.Approve) -> Response:
     """Approve exactly this plan; the last one of those that it takes makes it APPROVED."""
-    return _ballot(_desk(request).approve(op, _visitor(request).voter, body.typed))
+    desk = _desk(request)
+    if body.evidence and body.evidence != pack_of(desk, op, _plans(request)).digest:
+        raise NotApproved(
+            "the evidence is not what you say you have seen",
+            not_done=f"{op} stays as it is",
+            hint=f"look again: GET /operations/{op}/evidence",
+        )
+    return _ballot(desk.approve(op, _visitor(request).voter, body.typed, seen=body.evidence))
 
 
 def mint(request: Request, op: Op, body: schema.Mint) -> Response:
@@ -290,11 +296,7 @@ def redeem(request: Request, op: Op, body: schema.Redeem) -> Response:
         raise Refusal(422, "this is no token", hint="an approver mints one: POST /operations/{op}/token")
     record = _minted(desk, op, token)
     if record is not None and _is_of_nobody(request, record):
-        raise NotApproved(
-            f"{record.data.get('approver')}, whose token it is, is not let in as an approver any more",
-            not_done=f"{op} stays as it is",
-            hint="somebody who may approve it mints another one",
-        )
+        raise no_more(op, record)
     return _ballot(desk.redeem(op, token, _visitor(request).voter.principal))
 
 
@@ -392,6 +394,10 @@ def _known(desk: Desk, op: str) -> Operation | None:
         raise
 
 
+def _plans(request: Request) -> Path:
+    return Path(site_of(request).config.text("state.dir")) / "plans"
+
+
 def _minted(desk: Desk, op: str, token: Token) -> Record | None:
     """What the journal says of a token; None if it was not given out for this operation."""
     return next((it for it in desk.records(op) if it.step == TOKEN and it.data.get("sha256") == token.stored), None)
@@ -399,13 +405,7 @@ def _minted(desk: Desk, op: str, token: Token) -> Record | None:
 
 def _is_of_nobody(request: Request, minted: Record) -> bool:
     """Whether the person who minted a token is known here, and may not approve any more."""
-    tenant, also = _visitor(request).voter.tenant, minted.data.get("also")
-    names = [str(minted.data.get("approver")), *(map(str, also) if isinstance(also, list) else ())]
-    return any(
-        not person.active or Role.APPROVER not in person.roles
-        for person in site_of(request).people.everybody(tenant)
-        if is_one_of(voter_of(person, tenant), names)
-    )
+    return barred(site_of(request).people, _visitor(request).voter.tenant, minted)
 
 
 def _filed_by(operation: Operation, who: Visitor) -> bool:

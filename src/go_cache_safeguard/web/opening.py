@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,9 +22,10 @@ from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.web.fence import is_loopback, networks
 from go_cache_safeguard.web.office import Office
 from go_cache_safeguard.web.people import People, people_in_file
-from go_cache_safeguard.web.site import Front, Site
+from go_cache_safeguard.web.site import Front, Site, barred
 
 if TYPE_CHECKING:
+    from go_cache_safeguard.journal.record import Record
     from go_cache_safeguard.journal.records import Records
 
 _PORTS = {"https": 443, "http": 80}
@@ -158,6 +159,25 @@ def open_people(session: Session) -> People:
     return people_in_file(session.state_dir / "people.sqlite")
 
 
+def barred_here(session: Session) -> "Callable[[Record], bool] | None":
+    """Whether somebody who minted a token is let in as an approver no more; None if nobody is let in here.
+
+    Raises:
+        PeopleUnusable: The people cannot be opened.
+    """
+    if not (session.config.text("serve.database") or (session.state_dir / "people.sqlite").exists()):
+        return None
+
+    def judge(minted: "Record") -> bool:
+        people = open_people(session)
+        try:
+            return barred(people, "", minted)
+        finally:
+            people.close()
+
+    return judge
+
+
 def journal_of(session: Session, tenant: str) -> "Callable[..., Records]":
     """Opens the journal of a tenant, also from other threads.
 
@@ -186,7 +206,7 @@ class Journals:
         with self._lock:
             if tenant not in self._desks:
                 opens = journal_of(self._session, tenant)
-                self._desks[tenant] = Desk(opens, rules_of(self._session), tenant=tenant)
+                self._desks[tenant] = Desk(opens, replace(rules_of(self._session), served=True), tenant=tenant)
             return self._desks[tenant]
 
     def note(self, tenant: str, step: str, data: Mapping[str, Value]) -> None:

@@ -254,8 +254,14 @@ class Pages:
     def approve(self, request: Request, form: FormData) -> None:
         """Agree to exactly the plan that was shown."""
         desk, op = self._desk(request), _op(request)
-        typed = confirmed(_field(form, "typed"), _field(form, "digest"), desk.operation(op))
-        desk.approve(op, needs(request, "approve").voter, typed)
+        operation = desk.operation(op)
+        typed = confirmed(_field(form, "typed"), _field(form, "digest"), operation)
+        seen = _field(form, "evidence")
+        if seen and seen != self._pack(request, operation).digest:
+            raise NotApproved(
+                "the evidence is not what the page had shown", not_done=f"{op} stays as it is", hint="look again"
+            )
+        desk.approve(op, needs(request, "approve").voter, typed, seen=seen)
 
     def reject(self, request: Request, form: FormData) -> None:
         """Say no, and why."""

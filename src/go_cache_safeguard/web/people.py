@@ -27,6 +27,8 @@ METADATA = sa.MetaData()
 """All tables of this file; migrations of a shared database make the same ones."""
 
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}", re.ASCII)
+_WRITTEN_S = 60
+"""How often it is written down at most that a session is used."""
 _SLACK = re.compile(r"slack:[A-Z0-9]{1,30}/[A-Z0-9]{1,30}", re.ASCII)
 
 
@@ -65,6 +67,8 @@ SESSION = sa.Table(
     sa.Column("principal", sa.String(512), nullable=False),
     sa.Column("made_s", sa.BigInteger, nullable=False),
     sa.Column("expires_s", sa.BigInteger, nullable=False),
+    # By the clock of the database; null in a session that began before this was asked for.
+    sa.Column("used_s", sa.BigInteger),
 )
 TOKEN = sa.Table(
     "api_token",
@@ -388,21 +392,39 @@ class People:
         row = {"tenant": tenant, "sha256": sha256, "name": person.name, "principal": principal}
         with self._writing() as db:
             db.execute(sa.delete(SESSION).where(SESSION.c.tenant == tenant, SESSION.c.expires_s <= now_s))
-            db.execute(sa.insert(SESSION).values({**row, "made_s": now_s, "expires_s": now_s + lifetime_s}))
+            ends = {"made_s": now_s, "expires_s": now_s + lifetime_s, "used_s": _clock(db)}
+            db.execute(sa.insert(SESSION).values({**row, **ends}))
 
     def end(self, tenant: str, sha256: str) -> None:
         """End a session, if there is one."""
         with self._writing() as db:
             db.execute(sa.delete(SESSION).where(SESSION.c.tenant == tenant, SESSION.c.sha256 == sha256))
 
-    def session(self, tenant: str, sha256: str, now_s: int) -> tuple[Person, Begun] | None:
-        """Whose session this is; None if it ended or its person is not let in."""
+    def session(
+        self, tenant: str, sha256: str, now_s: int, *, idle_s: int = 0, used: bool = False
+    ) -> tuple[Person, Begun] | None:
+        """Whose session this is; None if it ended, was not used for too long, or its person is not let in.
+
+        Args:
+            tenant: Whose.
+            sha256: Of its id.
+            now_s: Seconds since 1970.
+            idle_s: How long a session may not be used, by the clock of the database, which alone says when it was; 0 for any time.
+            used: Whether it is used now. That is written down at most once a minute.
+        """
+        where = (SESSION.c.tenant == tenant, SESSION.c.sha256 == sha256)
         with self._reading() as db:
-            query = sa.select(SESSION).where(SESSION.c.tenant == tenant, SESSION.c.sha256 == sha256)
+            query = sa.select(SESSION, _clock(db).label("clock_s")).where(*where)
             row = db.execute(query.where(SESSION.c.expires_s > now_s)).first()
             person = None if row is None else self._named(db, tenant, row.name)
         if row is None or person is None or not person.active:
             return None
+        idle = row.clock_s - (row.made_s if row.used_s is None else row.used_s)
+        if idle_s and idle >= idle_s:
+            return None
+        if used and idle >= min(_WRITTEN_S, idle_s // 4):
+            with self._writing() as db:
+                db.execute(sa.update(SESSION).where(*where).values(used_s=_clock(db)))
         return person, Begun(row.principal, row.expires_s)
 
     # API tokens
@@ -570,7 +592,23 @@ def people_in_file(path: Path) -> People:
     sa.event.listen(engine, "begin", _begin)
     with _seam():
         METADATA.create_all(engine)
+        _add_columns(engine)
     return People(engine)
+
+
+def _add_columns(engine: Engine) -> None:
+    """What a file of an earlier version lacks."""
+    with engine.begin() as db:
+        there = {column["name"] for column in sa.inspect(db).get_columns(SESSION.name)}
+        if "used_s" not in there:
+            db.execute(sa.text(f"ALTER TABLE {SESSION.name} ADD COLUMN used_s BIGINT"))
+
+
+def _clock(db: Connection) -> "sa.ColumnElement[int]":
+    """The time as the database has it, in seconds since 1970."""
+    if db.dialect.name == "sqlite":
+        return sa.cast(sa.func.strftime("%s", "now"), sa.BigInteger)
+    return sa.cast(sa.func.floor(sa.extract("epoch", sa.func.clock_timestamp())), sa.BigInteger)
 
 
 def hashed(secret: str) -> str:

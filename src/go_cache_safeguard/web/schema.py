@@ -169,6 +169,13 @@ class Approve(_Body):
     """Yes, to exactly this plan."""
 
     typed: Typed
+    evidence: Annotated[
+        str,
+        Field(
+            pattern=r"^([0-9a-f]{64})?$",
+            description="SHA-256 of the canonical form of the evidence pack that you have seen, for the journal; empty for none.",
+        ),
+    ] = ""
 
 
 class Mint(_Body):

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from go_cache_safeguard.approval.voter import Channel, Role, Voter
+from go_cache_safeguard.approval.voter import Channel, Role, Voter, is_one_of
 from go_cache_safeguard.config.resolve import Config
 from go_cache_safeguard.core.canonical import Value
+from go_cache_safeguard.journal.record import Record
 from go_cache_safeguard.web.numbers import Numbers
 from go_cache_safeguard.web.people import ApiToken, People, Person, hashed
 
@@ -219,7 +220,9 @@ def _visitor(request: HTTPConnection) -> Visitor | None:
         token = site.people.token(tenant, hashed(secret.strip()), now) if scheme.lower() == "bearer" else None
         return None if token is None else _by_token(*token, tenant)
     secret = request.cookies.get(cookie_name(COOKIE, secure=site.secure), "")
-    found = site.people.session(tenant, hashed(secret), now) if secret else None
+    # A page that is only open, and hears of news, is not used.
+    used, idle_s = request.url.path != "/live", site.config.seconds("serve.idle")
+    found = site.people.session(tenant, hashed(secret), now, idle_s=idle_s, used=used) if secret else None
     if found is None:
         return None
     person, session = found
@@ -230,6 +233,17 @@ def _visitor(request: HTTPConnection) -> Visitor | None:
 def _by_token(person: Person, token: ApiToken, tenant: str) -> Visitor:
     voter = replace(voter_of(person, tenant), channel=Channel.API)
     return Visitor(voter, person.name, token.scopes, "", token.expires_s, session=False)
+
+
+def barred(people: People, tenant: str, vote: Record) -> bool:
+    """Whether the person whose record this is, an approval or a token, is known here and may not approve any more."""
+    also = vote.data.get("also")
+    names = [str(vote.data.get("approver")), *(map(str, also) if isinstance(also, list) else ())]
+    return any(
+        not person.active or Role.APPROVER not in person.roles
+        for person in people.everybody(tenant)
+        if is_one_of(voter_of(person, tenant), names)
+    )
 
 
 def voter_of(person: Person, tenant: str, principal: str = "") -> Voter:

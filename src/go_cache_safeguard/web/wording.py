@@ -18,7 +18,7 @@ from go_cache_safeguard.core.duration import format_duration
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.size import format_size
-from go_cache_safeguard.flows.site import MODULES, SERVER, SERVERS
+from go_cache_safeguard.flows.site import FUZZ, LOG, MODULES, QUARANTINE, REPOSITORY, SERVER, SERVERS, TRASH
 from go_cache_safeguard.journal.record import Record
 from go_cache_safeguard.web.schema import record_out
 from go_cache_safeguard.web.site import Visitor, may
@@ -63,7 +63,12 @@ NOTES = {
 _KINDS = {
     "go-build-cache": ("Go build cache", "files"),
     MODULES: ("Go module cache", "files"),
+    FUZZ: ("Go fuzzing inputs", "files"),
     SERVER: ("Redis", "keys"),
+    QUARANTINE: ("Quarantine, for good", "operations"),
+    TRASH: ("Redis trash, for good", "operations"),
+    REPOSITORY: ("Snapshot repository, for good", "objects"),
+    LOG: ("Shared journal, for good", "operations"),
 }
 
 

@@ -113,6 +113,37 @@ def test_dependents_that_were_told_are_shown() -> None:
     assert (part["state"], part["lines"]) == ("KNOWN", ["shop: 2 errors in 30 minutes"])
 
 
+PRICE: dict[str, Any] = {
+    "outputs": 10,
+    "measured": 4,
+    "unknown": 0,
+    "ms": 61_500,
+    "measured_ms": 40_000,
+    "low_ms": 55_000,
+    "high_ms": 70_000,
+    "rate": "0.32 CPU s for each MiB",
+}
+
+
+def test_the_price_of_making_it_again_tells_measured_estimated_and_unknown_apart() -> None:
+    part = held_with(rebuild=PRICE).value["rebuild_cost"]
+    assert (part["state"], part["text"]) == ("KNOWN", "about 61.5 CPU s of compilers, if all of it is needed again")
+    assert part["lines"] == [
+        "measured while builds ran: 4 outputs, 40.0 CPU s",
+        "estimated: 6 outputs, 15.0 CPU s to 30.0 CPU s; 0.32 CPU s for each MiB",
+    ]
+    measured = held_with(rebuild={**PRICE, "outputs": 4, "ms": 40_000}).value["rebuild_cost"]
+    assert measured["text"].startswith("40.0 CPU s")
+    some = held_with(rebuild={**PRICE, "unknown": 3}).value["rebuild_cost"]
+    assert some["text"].startswith("at least 61.5 CPU s")
+    assert some["lines"][-1].startswith("unknown: 3 entries")
+
+
+@pytest.mark.parametrize("told", [None, {}, 5, {**PRICE, "outputs": 0}, {**PRICE, "ms": "1"}, {**PRICE, "more": 1}])
+def test_a_price_that_nobody_has_told_is_unknown(told: Any) -> None:
+    assert held_with(rebuild=told).value["rebuild_cost"]["state"] == UNKNOWN
+
+
 def test_what_happens_after_the_decision_of_policy_changes_nothing() -> None:
     later: tuple[Told, ...] = (
         ("agreed", {"approver": "user:bob"}),

@@ -51,8 +51,9 @@ def test_nothing_is_done_before_it_is_proved() -> None:
     assert ways == [State.PROVING, State.UNDOING]
 
 
-def test_only_what_is_done_is_purged_and_a_purge_has_no_way_back() -> None:
-    assert [state for state in State if may_follow(state, State.PURGING)] == [State.DONE]
+def test_only_what_is_done_or_was_agreed_to_is_purged_and_a_purge_has_no_way_back() -> None:
+    before = {state for state in State if may_follow(state, State.PURGING)}
+    assert before == {State.DONE, State.ALLOWED, State.APPROVED}
     assert reachable(State.PURGING) == {State.PURGING, State.PURGED}
 
 

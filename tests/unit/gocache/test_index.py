@@ -28,7 +28,7 @@ def action(number: int = 1, mtime_ns: int = 3) -> Action:
 
 
 def output(number: int = 101, package: str | None = "fmt") -> Output:
-    about = Archive(package, "linux", "amd64", "go1.27.3", ("-race",), "a" * 20, "c" * 20)
+    about = Archive(package, "linux", "amd64", "go1.27.3", ("-race",), "a" * 20, "c" * 20, "/src/m", 0xFFFFFFFF)
     return Output(key(number), 10, 4096, 3, 0o644, False, Kind.ARCHIVE, about, Shape.FILE, 4, 5)  # noqa: FBT003 - a row
 
 
@@ -55,6 +55,16 @@ def test_what_is_saved_is_known_again(path: Path) -> None:
     assert (known.marks, known.hashed, known.content_id) == ((4, 10, 3, 5), True, True)
     assert known.facts == (Kind.ARCHIVE, output().about)
     assert (plain.facts, plain.hashed) == ((Kind.ARCHIVE, output(102, None).about), False)
+
+
+def test_words_that_another_process_wrote_meanwhile_are_known(path: Path) -> None:
+    elsewhere = Archive("fmt", "linux", "arm64", "go1.21.13", (), "a" * 20, "c" * 20, "/src/other")
+    with closing(Index(path, ROOT)) as early:
+        with closing(Index(path, ROOT)) as late:
+            late.save(News(outputs=[(replace(output(103), about=elsewhere), 3, True, True)]))
+        (known,) = early.shard(103).outputs.values()
+        assert known.facts == (Kind.ARCHIVE, elsewhere)
+        assert early.state is IndexState.USED
 
 
 def test_what_was_is_recalled_by_action_and_by_output(path: Path) -> None:

@@ -31,6 +31,7 @@ def test_a_graph_is_read_step_by_step() -> None:
     actions = parse_action_graph(json.dumps(GRAPH).encode())
     assert not isinstance(actions, NoGraph)
     assert [action.id for action in actions] == [0, 1, 2, 3]
+    assert [action.deps for action in actions] == [(1,), (), (), ()]
     step = actions[2]
     assert (step.mode, step.package, step.action_id, step.build_id) == ("build", "m", "x", "x/y")
     assert (step.cpu_ns, step.real_ns, step.cmd) == (2_500, 3_000, ("compile -o y", "pack r y"))

@@ -36,6 +36,7 @@ def test_a_stream_of_objects_becomes_packages() -> None:
         imports=("errors",),
         stale=True,
         reason="build ID mismatch",
+        has_go=True,
     )
 
 
@@ -57,6 +58,18 @@ def test_what_is_no_listing_is_none() -> None:
     for data in (b"{", b"[1]", b'"x"', b"{}", b'{"ImportPath": "a", "Module": 1}', b"\xff"):
         assert parse_packages(data) is None
     assert parse_packages(b"") == ()
+
+
+def test_tests_are_listed_only_if_they_are_asked_for() -> None:
+    assert "-test" not in list_args(["./..."])
+    assert list_args(["./..."], tests=True)[:4] == ("list", "-e", "-deps", "-test")
+
+
+def test_only_go_files_and_those_with_cgo_make_a_package_one_to_compile() -> None:
+    values: tuple[dict[str, list[str]], ...] = ({"GoFiles": ["a.go"]}, {"CgoFiles": ["a.go"]}, {"CFiles": ["a.c"]}, {})
+    packages = parse_packages("".join(json.dumps({"ImportPath": "a", **value}) for value in values).encode())
+    assert packages is not None
+    assert [package.has_go for package in packages] == [True, True, False, False]
 
 
 def test_staleness_is_asked_for_only_with_a_graph() -> None:

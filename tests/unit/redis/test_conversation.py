@@ -43,7 +43,7 @@ def test_harmless_bytes_are_sent_on_as_the_very_same_object() -> None:
     talk = _talk()
     data = GET + SET
     assert talk.client_sent(data) is data
-    assert talk.plain
+    assert talk.lane.plain
     assert talk.idle
 
 
