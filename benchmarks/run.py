@@ -26,6 +26,8 @@ for name in (
     "redis_proxy.py",
     "inbox.py",
     "serve.py",
+    "ci.py",
+    "shim.py",
 ):
     print(f"== {name}", file=sys.stderr)
     subprocess.run([sys.executable, str(HERE / name)], check=True)

@@ -234,10 +234,11 @@ def test_an_approval_is_void_when_a_key_changed_since_and_not_when_one_went(
     op, plan = guard.hold(Wanted("DEL", keys=tuple(b"user:%05d" % n for n in range(6))))
     guard.approve(op, plan)
     redis_client(*change)
-    before = everything(redis_client)
+    before = {key: value for key, (value, _) in everything(redis_client).items()}  # 6.2 tells no exact expiry
     with pytest.raises(PlanVoid, match="1 of 6 keys changed") as void:
         guard.resume(op)
-    assert (guard.state_of(op), everything(redis_client)) == ("CANCELLED", before)
+    assert guard.state_of(op) == "CANCELLED"
+    assert {key: value for key, (value, _) in everything(redis_client).items()} == before
     assert f"--replaces {op}" in void.value.hint
     with pytest.raises(IllegalTransition):
         guard.resume(op)

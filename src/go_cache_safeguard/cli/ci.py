@@ -30,6 +30,7 @@ def _group() -> None:
 
 
 @app.command()
+@options.grouped
 def pack(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where the parcel goes; a new directory.")
@@ -50,24 +51,20 @@ def pack(
         Path | None, typer.Option("--sign", metavar="KEY", help="Sign it with this private key; see `snapshot keygen`.")
     ] = None,
     gocache: options.GoCache = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Pack only what this job used: at the end of a job, before the CI system saves its cache. Changes nothing."""
     import os
     import shlex
 
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.ci_pack import pack as run
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     commands = [tuple(shlex.split(text)) for text in command or []]
     where = Path(os.path.realpath(session.cwd / (project or "")))
     made = run(session, session.gocache(gocache), session.cwd / output, project=where, commands=commands, key=key)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("ci-pack", 1, made.as_value())
         return
     screen.line(f"{made.created.path.parent}: {made.entries:,} index entries, {made.outputs:,} outputs", "green")
@@ -79,6 +76,7 @@ def pack(
 
 
 @app.command()
+@options.grouped
 def unpack(
     parcel: Annotated[Path, typer.Argument(metavar="DIR", help="What `ci pack` made.")],
     *,
@@ -89,10 +87,7 @@ def unpack(
         Path | None, typer.Option("--key", metavar="PUB", help="Demand that the owner of this public key signed it.")
     ] = None,
     gocache: options.GoCache = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Put a parcel into the build cache: at the beginning of a job. What is there stays; a second time writes nothing.
 
@@ -101,14 +96,13 @@ def unpack(
     """
     import os
 
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.ci_pack import unpack as run
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     where = Path(os.path.realpath(session.cwd / (project or "")))
     done = run(session, session.cwd / parcel, session.gocache(gocache), project=where, key=key)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("ci-unpack", 1, done.as_value())
     else:
         written = done.restored.written
@@ -123,6 +117,7 @@ def unpack(
 
 
 @app.command()
+@options.grouped
 def lint(
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILES]...", help="Files or repositories; default: the one here.")
@@ -130,27 +125,23 @@ def lint(
     *,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0 on stdout, for code scanning.")] = False,
     annotate: Annotated[bool, typer.Option("--github", help="Print annotations for a GitHub job.")] = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Find frozen keys, modules kept five times, entries of dead compilers and the like in GitHub and GitLab files.
 
     Exit code 10: something is wrong; 13: a file could not be read. Notes alone count as nothing wrong.
     """
-    from go_cache_safeguard.cli.screen import Screen
     from go_cache_safeguard.flows.ci_lint import lint_files
     from go_cache_safeguard.gocache.cilint import RULES, Grade
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     found = lint_files(files or [], session.cwd)
-    screen = Screen(as_json=json, color=session.config.choice("output.color"))
+    screen = common.screen(session)
     if sarif:
-        import json as json_text
+        import json
 
-        typer.echo(json_text.dumps(_sarif(found), indent=2))
-    elif json:
+        typer.echo(json.dumps(_sarif(found), indent=2))
+    elif common.json:
         screen.document("ci-lint", 1, {"files": [_value(one) for one in found]})
     else:
         for one in found:

@@ -6,7 +6,7 @@ Never:     starts go with a flag that throws a cache away.
 Source:    what the hooks send and read is in docs/shim.md, with the page of each tool that says so.
 """
 
-import json as json_text
+import json
 import os
 import shlex
 import sys
@@ -45,60 +45,54 @@ def _group() -> None:
 
 
 @app.command()
+@options.grouped
 def install(
     *,
     folder: Folder = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Write a small `go` that hands everything on, but `go clean` with a cache flag."""
     from go_cache_safeguard.flows.shim import default_folder
     from go_cache_safeguard.flows.shim import install as run
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
-    _tell(_screen(session, json=json), run(session, _where(session, folder) or default_folder(session)))
+    session = common.session()
+    _tell(common.screen(session), run(session, _where(session, folder) or default_folder(session)))
 
 
 @app.command()
+@options.grouped
 def remove(
     *,
     folder: Folder = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Take the small `go` away."""
     from go_cache_safeguard.flows.shim import default_folder
     from go_cache_safeguard.flows.shim import remove as run
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     place = _where(session, folder) or default_folder(session)
     gone = run(place)
-    screen = _screen(session, json=json)
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("shim-remove", 1, {"folder": str(place), "removed": gone})
     else:
         screen.line(f"removed: {place / 'go'}" if gone else f"there was none in {place}")
 
 
 @app.command()
+@options.grouped
 def status(
     *,
     folder: Folder = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Say whether the small `go` is there, and whether the shell finds it first."""
     from go_cache_safeguard.flows.shim import default_folder, standing
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     found = standing(session, _where(session, folder) or default_folder(session))
-    _tell(_screen(session, json=json), found)
+    _tell(common.screen(session), found)
     raise typer.Exit(ExitCode.DONE if found.installed and found.first else ExitCode.TARGET)
 
 
@@ -131,21 +125,19 @@ def clean(
 
 
 @app.command("restore-tests")
+@options.grouped
 def restore_tests(
     *,
     gocache: options.GoCache = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    settings: options.Settings = None,
-    state_dir: options.StateDir = None,
+    common: options.Common,
 ) -> None:
     """Take back the last `go clean -testcache`: go counts its old test results again."""
     from go_cache_safeguard.flows.testcache import take_back
 
-    session = options.session(settings=settings, state_dir=state_dir, quiet=quiet, json=json)
+    session = common.session()
     before = take_back(session, session.gocache(gocache))
-    screen = _screen(session, json=json)
-    if json:
+    screen = common.screen(session)
+    if common.json:
         screen.document("restore-tests", 1, {"counts_from_ns": int(before)})
     else:
         screen.line("test results count again as before" + ("" if int(before) else ": all of them"))
@@ -171,16 +163,10 @@ def judge(
     reason = f"{danger.what} would throw the cache away for good. Use this, which can be undone: {danger.instead}"
     answer = _answer(sent, reason)
     if answer is not None:
-        sys.stdout.write(json_text.dumps(answer) + "\n")
+        sys.stdout.write(json.dumps(answer) + "\n")
         return
     sys.stderr.write(reason + "\n")
     raise typer.Exit(_BLOCKED_HOOK)
-
-
-def _screen(session: "Session", *, json: bool) -> "Screen":
-    from go_cache_safeguard.cli.screen import Screen
-
-    return Screen(as_json=json, color=session.config.choice("output.color"))
 
 
 def _where(session: "Session", folder: Path | None) -> Path | None:
@@ -263,7 +249,7 @@ def _fuzz_inputs(session: "Session", asked: "CleanRequest", _run: Run) -> int:
     from go_cache_safeguard.flows.fuzz import judge_fuzz, plan_fuzz
     from go_cache_safeguard.flows.remove import Manner
 
-    screen = _screen(session, json=False)
+    screen = options.Common().screen(session)
     made = plan_fuzz(session, session.gocache())
     if not made.items:
         screen.line("there are no fuzzing inputs")
@@ -288,7 +274,7 @@ def _sent(text: str) -> tuple[dict[str, Any], str]:
         UsageFailure: It cannot be read; then nothing was looked at, and 2 means no to every hook.
     """
     try:
-        value = json_text.loads(text)
+        value = json.loads(text)
     except ValueError as error:
         raise UsageFailure(
             f"what the hook sent is no JSON: {error}", not_done="the command was not looked at"
@@ -298,7 +284,7 @@ def _sent(text: str) -> tuple[dict[str, Any], str]:
     given = value.get("tool_input", value.get("toolArgs", value))
     if isinstance(given, str):
         try:
-            given = json_text.loads(given)
+            given = json.loads(given)
         except ValueError:
             given = {"command": given}
     line = given.get("command", "") if isinstance(given, dict) else ""
