@@ -343,7 +343,7 @@ def purge(
     def question() -> None:
         options.confirm_digest(due[0].digest, due[0].size, due[0].op)
 
-    how = how_to_dispose(session, screen, asking, options.NO_QUESTION if op is None else question)
+    how = how_to_dispose(session, screen, asking, options.no_question if op is None else question)
     receipt = dispose(session, plan, flow.verdict_of(due, time.time()), flow.dispose, how)
     rows: Any = outcome_of(session, receipt.op)["operations"]
     _tell_purge(screen, rows, dry_run=False, kept=len(known) - len(due), op=receipt.op)
@@ -414,7 +414,7 @@ def how_to_dispose(session: "Session", screen: "Screen", asking: options.Asking,
 
     detached = session.config.choice("approval.detach") == "yes"
     others = not options.at_terminal(session, json=screen.as_json) and (detached or somewhere_else(session) is not None)
-    always = asking.confirm or (others and question is not options.NO_QUESTION)
+    always = asking.confirm or (others and question is not options.no_question)
     if not always and not asks_for_good(session):
         question()
     person = options.confirming(session, screen, options.person_at(screen, show), always=always)

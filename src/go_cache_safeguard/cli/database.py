@@ -202,7 +202,7 @@ def retain(
         def question() -> None:
             _agree(made, "")
 
-        how = act.how_to_dispose(session, screen, asking, options.NO_QUESTION if digest else question)
+        how = act.how_to_dispose(session, screen, asking, options.no_question if digest else question)
         done = retention.retire(session, engine, made, session.cwd / folder, how)
     finally:
         engine.dispose()

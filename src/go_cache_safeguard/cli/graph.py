@@ -7,6 +7,7 @@ Never:     builds anything, unless --measure says so: then in an empty cache tha
 
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,16 +96,20 @@ def graph(
         _tell_measured(screen, run_measure(session, packages or []))
         return
     report = report_graph(session, session.gocache(gocache), packages or [], tests=tests)
-    _show(session, screen, report, _View(form, reverse, edit, everything, top))
+    _show(session, screen, report, _View(form=form, reverse=reverse, edit=edit, everything=everything, top=top))
     if any(node.error for node in report.graph.nodes.values() if node.asked):
         raise typer.Exit(ExitCode.COULD_NOT_TELL)
 
 
+@dataclass(frozen=True, slots=True)
 class _View:
     """What of it is wanted, and how."""
 
-    def __init__(self, form: Format, reverse: str | None, edit: str | None, everything: bool, top: int) -> None:  # noqa: FBT001 - as the options are
-        self.form, self.reverse, self.edit, self.everything, self.top = form, reverse, edit, everything, top
+    form: Format
+    reverse: str | None
+    edit: str | None
+    everything: bool
+    top: int
 
 
 def _show(session: "Session", screen: "Screen", report: "Report", view: _View) -> None:

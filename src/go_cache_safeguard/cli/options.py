@@ -94,7 +94,7 @@ class Telling:
         Raises:
             UsageFailure: It is to wait and not to wait.
         """
-        return of_hook(self.confirm_hook, self.confirm_wait, self.detach)
+        return of_hook(self.confirm_hook, self.confirm_wait, detach=self.detach)
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def afterwards(failed: Failure | None = None) -> None:
             tell(opened, lambda text: typer.echo(text, err=True), failed)
 
 
-def of_hook(hook: str | None, wait: str | None, detach: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - one command hands on all three as a tuple
+def of_hook(hook: str | None, wait: str | None, *, detach: bool) -> list[str]:
     """`--confirm-hook`, `--confirm-wait` and `--detach` as settings for this run.
 
     Raises:
@@ -347,7 +347,7 @@ def person_at(screen: "Screen", show: "Callable[[Asked], None]") -> "Confirm":
     return confirm
 
 
-def NO_QUESTION() -> None:  # noqa: N802 - a constant that can be called
+def no_question() -> None:
     """What a command asks that asks nothing."""
 
 

@@ -312,7 +312,7 @@ def purge(
         def question() -> None:
             options.confirm_digest(due[0].digest, due[0].size, due[0].op)
 
-        how = act.how_to_dispose(session, screen, asking, options.NO_QUESTION if op is None else question)
+        how = act.how_to_dispose(session, screen, asking, options.no_question if op is None else question)
         plan = plan_of(session, due, whole=sum(one.size for one in known))
         receipt = dispose(session, plan, verdict_of(due, now), throw_away, how)
         rows = outcome_of(session, receipt.op)["operations"]

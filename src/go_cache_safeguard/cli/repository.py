@@ -279,7 +279,7 @@ def prune(
     def question() -> None:
         _confirm(made)
 
-    how = act.how_to_dispose(session, screen, asking, options.NO_QUESTION if yes or plan is not None else question)
+    how = act.how_to_dispose(session, screen, asking, options.no_question if yes or plan is not None else question)
     _tell_pruned(screen, flow.execute(session, made, repo, wait_s=wait_s, how=how))
 
 

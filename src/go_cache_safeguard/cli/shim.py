@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from go_cache_safeguard.cli import options
-from go_cache_safeguard.core.errors import ExitCode, UsageFailure
+from go_cache_safeguard.core.errors import ExitCode, Failure, UsageFailure
 from go_cache_safeguard.core.size import format_size
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def _danger(line: str) -> "Danger | None":
     session = options.session(quiet=True)
     try:
         gocache, modcache = str(session.gocache()), session.go_env.modcache
-    except Exception:  # noqa: BLE001 - without a go that answers, what names a cache by its flags and usual places is still found
+    except Failure:  # no go answers: what names a cache by its flags, or by its usual place, is still found
         gocache, modcache = str(session.home / ".cache/go-build"), str(session.home / "go/pkg/mod")
     return find_danger(line, Places(gocache, modcache, str(session.home), str(session.cwd)))
 
