@@ -106,12 +106,16 @@ def steps(random: Random, forms: Forms, rules: int) -> list[Step]:
             case 5 | 6:
                 found.append((random.choice(("drain", "read")), (random.choice(_SIDES), random.randrange(1, 90_000))))
             case 7 | 8:
-                found.append(("server", random.randbytes(random.choice((0, 1, 20, 5_000, 90_000)))))
+                found.append((_way(random, "server"), random.randbytes(random.choice((0, 1, 20, 5_000, 90_000)))))
             case 9:
-                found.append(("client", stream(random, forms)))
+                found.append((_way(random, "client"), stream(random, forms)))
             case _:
-                found.append(("client", random.choice(_HARMLESS) * random.choice((1, 16, 1_500))))
+                found.append((_way(random, "client"), random.choice(_HARMLESS) * random.choice((1, 16, 1_500))))
     return found
+
+
+def _way(random: Random, side: str) -> str:
+    return random.choice((side, f"socket of the {side}"))
 
 
 class Played(NamedTuple):
@@ -121,11 +125,13 @@ class Played(NamedTuple):
         got: What arrived at the client, and at the server.
         handed: What had to be looked at, and who had sent it.
         heard: Both flags, and whether the client was noted, after every step.
+        ended: What was said of sockets that ended.
     """
 
     got: tuple[bytes, bytes]
     handed: list[tuple[str, bytes]]
     heard: list[tuple[bool, bool, bool]]
+    ended: list[int]
 
 
 def play(twin: Twin, happens: Sequence[Step], rules: Sequence[Fast]) -> Played:
@@ -135,7 +141,7 @@ def play(twin: Twin, happens: Sequence[Step], rules: Sequence[Fast]) -> Played:
         heard = [stage.heard_after(what, value) for what, value in happens]
         for side in _SIDES:
             stage.empty(side)
-    return Played((bytes(stage.got["client"]), bytes(stage.got["server"])), stage.handed, heard)
+    return Played((bytes(stage.got["client"]), bytes(stage.got["server"])), stage.handed, heard, stage.ended)
 
 
 class _Stage:
@@ -143,6 +149,7 @@ class _Stage:
 
     def __init__(self, twin: Twin, rules: Sequence[Fast], stack: ExitStack) -> None:
         self.handed: list[tuple[str, bytes]] = []
+        self.ended: list[int] = []
         self.got = {side: bytearray() for side in _SIDES}
         self._transports: dict[str, Transport] = {}
         self._ends: dict[str, socket.socket] = {}
@@ -167,6 +174,12 @@ class _Stage:
                 lane.client_sent(value)
             case "server":
                 lane.server_sent(value)
+            case "socket of the client":
+                self._ends["client"].send(value)
+                lane.client_ready(self._transports["client"].one.fileno(), self.ended.append)
+            case "socket of the server":
+                self._ends["server"].send(value)
+                lane.server_ready(self._transports["server"].one.fileno(), self.ended.append)
             case "drain":
                 self._transports[value[0]].drain()
             case "read":

@@ -92,7 +92,7 @@ def test_the_unit_says_what_the_program_says() -> None:
     codes = {int(word) for word in keys["RestartPreventExitStatus"][0].split()}
     assert codes == {ExitCode.USAGE, ExitCode.CONFIG}
     assert int(keys["TimeoutStopSec"][0]) > settings.seconds("redis_proxy.drain")
-    assert int(keys["LimitNOFILE"][0]) > 2 * settings.count("redis_proxy.connections") + 100
+    assert int(keys["LimitNOFILE"][0]) > 4 * settings.count("redis_proxy.connections") + 100
 
 
 def test_the_example_of_settings_is_read() -> None:

@@ -110,11 +110,11 @@ def serve(part: Part) -> ExitCode:
 
 
 def room_for(ceilings: Ceilings) -> Ceilings:
-    """No more clients than files may be open: each takes two, and without a file nobody could be told that there are too many."""
+    """No more clients than files may be open, four for each; without a file nobody could be told that there are too many."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most < 0:
         return ceilings
-    return replace(ceilings, connections=min(ceilings.connections, max(1, (most - _OTHER_FILES) // 2)))
+    return replace(ceilings, connections=min(ceilings.connections, max(1, (most - _OTHER_FILES) // 4)))
 
 
 def _goes_on(thread: threading.Thread) -> bool:

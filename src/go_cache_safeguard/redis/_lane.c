@@ -10,11 +10,14 @@
  */
 
 #include "scan.h"
+#include <errno.h>
 #include <structmember.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #pragma GCC diagnostic ignored "-Wpedantic" /* Python keeps the functions of a type as `void *`, which ISO C does not know */
+
+enum { CHUNK = 64 << 10 }; /* how much is read of a socket at once */
 
 struct types {
     PyTypeObject *scanner, *sender, *lane;
@@ -45,6 +48,20 @@ static int says(PyObject *function, PyObject *argument)
 
     Py_XDECREF(said);
     return is_true;
+}
+
+/* Some bytes: as an object, or where a socket was read into, which becomes an object when somebody wants one. */
+struct chunk {
+    PyObject *data; /* NULL if there is no object yet */
+    struct text text;
+};
+
+/* All of the bytes as an object that belongs to the chunk. */
+static PyObject *whole(struct chunk *chunk)
+{
+    if (chunk->data == NULL)
+        chunk->data = PyBytes_FromStringAndSize(chunk->text.at, chunk->text.length);
+    return chunk->data;
 }
 
 /* Scanner(forms, plain, arguments, argument_bytes, request_bytes): may be called as scan_python of fast.py, without `fast`. */
@@ -223,10 +240,9 @@ static int sender_is_busy(Sender *self)
 }
 
 /* The caller holds `self`. */
-static PyObject *sender_send(Sender *self, PyObject *data)
+static PyObject *sender_send(Sender *self, struct chunk *chunk)
 {
-    char *bytes;
-    Py_ssize_t length, taken = 0;
+    Py_ssize_t taken = 0;
     PyObject *rest, *done;
     int busy;
 
@@ -234,18 +250,18 @@ static PyObject *sender_send(Sender *self, PyObject *data)
         PyErr_SetString(PyExc_RuntimeError, "nothing can be sent any more");
         return NULL;
     }
-    if (PyBytes_AsStringAndSize(data, &bytes, &length) < 0)
-        return NULL;
     busy = sender_is_busy(self);
     if (busy < 0)
         return NULL;
     if (!busy)
-        taken = send(self->place, bytes, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (taken == length)
+        taken = send(self->place, chunk->text.at, (size_t)chunk->text.length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (taken == chunk->text.length)
         Py_RETURN_NONE;
-    if (taken <= 0)
-        return sender_keep(self, data);
-    rest = PyBytes_FromStringAndSize(bytes + taken, length - taken);
+    if (taken <= 0) {
+        rest = whole(chunk);
+        return rest == NULL ? NULL : sender_keep(self, rest);
+    }
+    rest = PyBytes_FromStringAndSize(chunk->text.at + taken, chunk->text.length - taken);
     if (rest == NULL)
         return NULL;
     done = sender_keep(self, rest);
@@ -255,15 +271,17 @@ static PyObject *sender_send(Sender *self, PyObject *data)
 
 static PyObject *sender_call(PyObject *object, PyObject *args, PyObject *kwargs)
 {
-    PyObject *data;
+    struct chunk chunk = {NULL, {NULL, 0}};
+    char *bytes;
 
     if (kwargs != NULL && PyDict_Size(kwargs) > 0) {
         PyErr_SetString(PyExc_TypeError, "bytes are sent without keyword arguments");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "S:send", &data))
+    if (!PyArg_ParseTuple(args, "S:send", &chunk.data) || PyBytes_AsStringAndSize(chunk.data, &bytes, &chunk.text.length) < 0)
         return NULL;
-    return sender_send((Sender *)object, data);
+    chunk.text.at = bytes;
+    return sender_send((Sender *)object, &chunk);
 }
 
 static PyType_Slot sender_slots[] = {
@@ -351,14 +369,17 @@ static void lane_dealloc(PyObject *object)
 }
 
 /* Call what is somewhere in a lane, and may be replaced there by what it does. */
-static PyObject *call(PyObject *function, PyObject *data)
+static PyObject *call(PyObject *function, struct chunk *chunk)
 {
-    PyObject *done;
+    PyObject *data, *done;
 
     if (function == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "this lane leads nowhere any more");
         return NULL;
     }
+    data = whole(chunk);
+    if (data == NULL)
+        return NULL;
     Py_INCREF(function);
     done = PyObject_CallFunctionObjArgs(function, data, NULL);
     Py_DECREF(function);
@@ -366,14 +387,14 @@ static PyObject *call(PyObject *function, PyObject *data)
 }
 
 /* Give bytes to the other side. */
-static PyObject *give(Lane *self, PyObject *to, PyObject *data)
+static PyObject *give(Lane *self, PyObject *to, struct chunk *chunk)
 {
     PyObject *done;
 
     if (Py_TYPE(to) != self->types->sender)
-        return call(to, data);
+        return call(to, chunk);
     Py_INCREF(to);
-    done = sender_send((Sender *)to, data);
+    done = sender_send((Sender *)to, chunk);
     Py_DECREF(to);
     return done;
 }
@@ -384,20 +405,15 @@ static int leads_to(PyObject *side)
 }
 
 /* Whether all of these bytes are harmless; -1 with an exception set. */
-static int is_harmless(Lane *self, PyObject *data)
+static int is_harmless(Lane *self, struct text text)
 {
     Scanner *scanner = (Scanner *)self->scanner;
-    struct text text;
-    char *bytes;
     Py_ssize_t end;
     PyObject *keys;
     int fine;
 
-    if (self->scanner == NULL || Py_TYPE(self->scanner) != self->types->scanner || !PyBytes_CheckExact(data))
+    if (self->scanner == NULL || Py_TYPE(self->scanner) != self->types->scanner)
         return 0;
-    if (PyBytes_AsStringAndSize(data, &bytes, &text.length) < 0)
-        return -1;
-    text.at = bytes;
     end = scan_all(&scanner->core, text, 0);
     keys = take_keys(scanner);
     fine = end < 0 ? -1 : end == text.length && end > 0;
@@ -415,38 +431,97 @@ static double monotonic(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static PyObject *lane_client_sent(PyObject *object, PyObject *data)
+static PyObject *from_client(Lane *self, struct chunk *chunk)
 {
-    Lane *self = (Lane *)object;
-
     if (self->quick && leads_to(self->to_server)) {
-        int harmless = is_harmless(self, data);
+        int harmless = is_harmless(self, chunk->text);
 
         if (harmless < 0)
             return NULL;
-        if (harmless) {
+        if (harmless && leads_to(self->to_server)) {
             self->last = monotonic();
             self->heard = 0;
-            return give(self, self->to_server, data);
+            return give(self, self->to_server, chunk);
         }
     }
-    return call(self->on_client, data);
+    return call(self->on_client, chunk);
+}
+
+static PyObject *from_server(Lane *self, struct chunk *chunk)
+{
+    if (self->plain && leads_to(self->to_client)) {
+        self->heard = self->traffic = 1;
+        return give(self, self->to_client, chunk);
+    }
+    return call(self->on_server, chunk);
+}
+
+typedef PyObject *(*direction)(Lane *, struct chunk *);
+
+/* Let bytes that a transport has read go by, or hand them over. */
+static PyObject *sent(PyObject *object, PyObject *data, direction way)
+{
+    struct chunk chunk = {data, {NULL, 0}};
+    char *bytes;
+
+    if (PyBytes_AsStringAndSize(data, &bytes, &chunk.text.length) < 0)
+        return NULL;
+    chunk.text.at = bytes;
+    return way((Lane *)object, &chunk);
+}
+
+/* Read a socket once, and do the same with what was there: ready(place, ended). */
+static PyObject *ready(PyObject *object, PyObject *const *args, Py_ssize_t count, direction way)
+{
+    char bytes[CHUNK];
+    struct chunk chunk = {NULL, {bytes, 0}};
+    PyObject *done;
+    long place;
+
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "the number of a socket and what is called at its end are needed");
+        return NULL;
+    }
+    place = PyLong_AsLong(args[0]);
+    if (place == -1 && PyErr_Occurred())
+        return NULL;
+    chunk.text.length = recv((int)place, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (chunk.text.length < 0 && (errno == EAGAIN || errno == EINTR))
+        Py_RETURN_NONE;
+    if (chunk.text.length <= 0)
+        return PyObject_CallFunction(args[1], "i", chunk.text.length == 0 ? 0 : errno);
+    Py_INCREF(object);
+    done = way((Lane *)object, &chunk);
+    Py_DECREF(object);
+    Py_XDECREF(chunk.data);
+    return done;
+}
+
+static PyObject *lane_client_sent(PyObject *object, PyObject *data)
+{
+    return sent(object, data, from_client);
 }
 
 static PyObject *lane_server_sent(PyObject *object, PyObject *data)
 {
-    Lane *self = (Lane *)object;
+    return sent(object, data, from_server);
+}
 
-    if (self->plain && leads_to(self->to_client)) {
-        self->heard = self->traffic = 1;
-        return give(self, self->to_client, data);
-    }
-    return call(self->on_server, data);
+static PyObject *lane_client_ready(PyObject *object, PyObject *const *args, Py_ssize_t count)
+{
+    return ready(object, args, count, from_client);
+}
+
+static PyObject *lane_server_ready(PyObject *object, PyObject *const *args, Py_ssize_t count)
+{
+    return ready(object, args, count, from_server);
 }
 
 static PyMethodDef lane_methods[] = {
     {"client_sent", lane_client_sent, METH_O, "See LanePython of lane.py."},
     {"server_sent", lane_server_sent, METH_O, "See LanePython of lane.py."},
+    {"client_ready", (PyCFunction)(void (*)(void))lane_client_ready, METH_FASTCALL, "See LanePython of lane.py."},
+    {"server_ready", (PyCFunction)(void (*)(void))lane_server_ready, METH_FASTCALL, "See LanePython of lane.py."},
     {NULL, NULL, 0, NULL},
 };
 

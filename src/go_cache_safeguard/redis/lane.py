@@ -9,6 +9,7 @@ Source:    `redis/_lane.c` does the same without a line of Python for each chunk
            tests/property/test_redis_lane.py compares.
 """
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -23,9 +24,13 @@ except ImportError:  # there was no compiler when this was installed
 else:
     COMPILED = True
 
-__all__ = ["COMPILED", "Lane", "LanePython", "SenderPython", "lane", "sender"]
+__all__ = ["COMPILED", "Ended", "Lane", "LanePython", "SenderPython", "lane", "sender"]
+
+_CHUNK = 64 << 10
 
 Send: TypeAlias = Callable[[bytes], object]
+Ended: TypeAlias = Callable[[int], object]
+"""Takes 0 when the other side has said all that it had to say, or the number of the error that a socket has."""
 
 
 class Lane(conversation.Lane, Protocol):
@@ -50,6 +55,12 @@ class Lane(conversation.Lane, Protocol):
 
     def server_sent(self, data: bytes, /) -> None:
         """Send on what nobody has to look at; hand over everything else."""
+
+    def client_ready(self, place: int, ended: Ended, /) -> None:
+        """Read a socket of the client once, and do the same with what was there."""
+
+    def server_ready(self, place: int, ended: Ended, /) -> None:
+        """Read a socket of the server once, and do the same with what was there."""
 
 
 def lane(on_client: Callable[[bytes], None], on_server: Callable[[bytes], None]) -> Lane:
@@ -124,11 +135,35 @@ class LanePython:
         else:
             self._on_server(data)
 
+    def client_ready(self, place: int, ended: Ended, /) -> None:
+        """Of the client."""
+        if data := _read(place, ended):
+            self.client_sent(data)
+
+    def server_ready(self, place: int, ended: Ended, /) -> None:
+        """Of the server."""
+        if data := _read(place, ended):
+            self.server_sent(data)
+
     def _is_harmless(self, data: bytes) -> bool:
         if self.scanner is None:
             return False
         end, keys = self.scanner(data)
         return end == len(data) > 0 and (not keys or (self.fine is not None and self.fine(keys)))
+
+
+def _read(place: int, ended: Ended) -> bytes:
+    """What is at a socket now; nothing if there is nothing, or it has ended."""
+    try:
+        data = os.read(place, _CHUNK)
+    except (BlockingIOError, InterruptedError):
+        return b""
+    except OSError as error:
+        ended(error.errno or errno.EIO)
+        return b""
+    if not data:
+        ended(0)
+    return data
 
 
 class SenderPython:

@@ -25,6 +25,7 @@ from go_cache_safeguard.redis.fast import KeysSeen
 from go_cache_safeguard.redis.intent import Intent
 from go_cache_safeguard.redis.lane import Send, lane, sender
 from go_cache_safeguard.redis.proxyheader import HeaderError, parse_header
+from go_cache_safeguard.redis.tap import Tap
 
 _HIGH_WATER = 512 << 10
 _SWEEP_S = 1.0
@@ -267,6 +268,7 @@ class _Client(asyncio.BaseProtocol):
         "_headed",
         "_opening",
         "_proxy",
+        "_tap",
         "_transport",
         "closed",
         "data_received",
@@ -285,6 +287,7 @@ class _Client(asyncio.BaseProtocol):
         self.server: _Server | None = None
         self._proxy = proxy
         self._transport: asyncio.Transport
+        self._tap: Tap
         self._opening: asyncio.Task[None] | None = None
         self._full = False  # the server does not take more bytes now
         self.closed = False
@@ -313,6 +316,7 @@ class _Client(asyncio.BaseProtocol):
             return
         proxy.counts.connections += 1
         proxy.clients.add(self)
+        self._tap = Tap(self._transport, self.lane.client_ready)
         peer = transport.get_extra_info("peername")
         where = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
         self.lane.to_client = _sender(self._transport)
@@ -331,7 +335,7 @@ class _Client(asyncio.BaseProtocol):
             # A transport may read once more although it was paused before.
             self._early += data
             if self._headed:
-                self._transport.pause_reading()
+                self._tap.shut()
             else:
                 self._read_header()
             return
@@ -372,7 +376,9 @@ class _Client(asyncio.BaseProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._shut()
-        self._proxy.clients.discard(self)
+        if self in self._proxy.clients:
+            self._tap.give_back()
+            self._proxy.clients.remove(self)
         if self._opening is not None:
             self._opening.cancel()
         if self.server is not None:
@@ -390,6 +396,7 @@ class _Client(asyncio.BaseProtocol):
         if self.closed:
             return
         self._shut()
+        self._tap.shut()
         if why:
             self._proxy.say(f"{self.talk.client}: {why}")
         self._transport.close()
@@ -432,7 +439,7 @@ class _Client(asyncio.BaseProtocol):
         self._begin()
 
     def _begin(self) -> None:
-        self._transport.pause_reading()
+        self._tap.shut()
         self._opening = asyncio.get_running_loop().create_task(self._open())
         self._opening.add_done_callback(self._opened)
 
@@ -440,9 +447,9 @@ class _Client(asyncio.BaseProtocol):
         if self.closed or self._transport.is_closing():
             return
         if self._full or self.server is None or not self.talk.reads:
-            self._transport.pause_reading()
+            self._tap.shut()
         else:
-            self._transport.resume_reading()
+            self._tap.open()
 
     def _opened(self, opening: "asyncio.Task[None]") -> None:
         """Nobody may wait for ever because of a fault of ours."""
@@ -470,6 +477,7 @@ class _Client(asyncio.BaseProtocol):
             server.close()
             return
         self.server, self.lane.to_server = server, server.send
+        server.resume()
         early, self._early = self._early, b""
         if early:
             self._received(early)
@@ -520,13 +528,14 @@ class _Server(asyncio.BaseProtocol):
     """The socket to the server that belongs to one client."""
 
     data_received: Callable[[bytes], None]
-    __slots__ = ("_client", "_transport", "data_received", "full", "send")
+    __slots__ = ("_client", "_tap", "_transport", "data_received", "full", "send")
 
     def __init__(self, client: _Client) -> None:
         self.send: Send = bytes  # bytes for the server; goes nowhere before the connection is made
         self.full = False  # the client does not take more bytes now
         self.data_received = client.lane.server_sent
         self._client = client
+        self._tap: Tap | None = None
         self._transport: asyncio.Transport | None = None
 
     # Of asyncio.Protocol, `data_received` being the lane's
@@ -535,6 +544,7 @@ class _Server(asyncio.BaseProtocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         self.send = _sender(self._transport)
+        self._tap = Tap(self._transport, self._client.lane.server_ready)
 
     def eof_received(self) -> bool:
         return False
@@ -547,6 +557,8 @@ class _Server(asyncio.BaseProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
+        if self._tap is not None:
+            self._tap.give_back()
         self._client.close("")
 
     # For the other side
@@ -564,16 +576,17 @@ class _Server(asyncio.BaseProtocol):
     def pause(self) -> None:
         """Read nothing more: the client is slower."""
         self.full = True
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        if self._tap is not None:
+            self._tap.shut()
 
     def resume(self) -> None:
         """Read again."""
         self.full = False
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._tap is not None:
+            self._tap.open()
 
     def close(self) -> None:
         """Hang up."""
-        if self._transport is not None:
+        if self._transport is not None and self._tap is not None:
+            self._tap.shut()
             self._transport.close()

@@ -16,7 +16,7 @@ from go_cache_safeguard.redis.lane import COMPILED, LanePython, Send, SenderPyth
 from go_cache_safeguard.redis.resp import encode
 from go_cache_safeguard.redis.rules import Rules, parse_patterns
 from go_cache_safeguard.redis.tablefile import load_table
-from redislanes import Transport, read_up_to
+from redislanes import PYTHON, Transport, Twin, compiled, read_up_to
 
 Made: TypeAlias = Callable[[int, Callable[[], int], Callable[[], bool], Callable[[bytes], object]], Send]
 
@@ -145,3 +145,40 @@ def test_a_lane_is_closed_until_it_is_opened_and_what_goes_wrong_is_not_hidden(m
     with pytest.raises(OSError, match="Input/output"):
         lane.server_sent(b"abc")
     assert handed[3:] == []
+
+
+@pytest.mark.parametrize("made", [_lane.Lane, LanePython], ids=["compiled", "python"])
+def test_a_socket_is_read_until_it_ends_and_that_is_told(
+    made: type[LanePython], pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    handed: list[bytes] = []
+    ended: list[int] = []
+    lane = made(handed.append, handed.append)
+    for read in (lane.client_ready, lane.server_ready):
+        read(ours.fileno(), ended.append)
+        assert (handed, ended) == ([], [])
+        theirs.send(b"abc")
+        read(ours.fileno(), ended.append)
+        assert (handed.pop(), ended) == (b"abc", [])
+    theirs.close()
+    lane.client_ready(ours.fileno(), ended.append)
+    lane.server_ready(10**6, ended.append)
+    assert ended == [0, errno.EBADF]
+
+
+@pytest.mark.parametrize("twin", [compiled(_lane), PYTHON], ids=["compiled", "python"])
+def test_what_is_read_goes_by_and_what_waits_then_goes_once(twin: Twin) -> None:
+    (client, client_end), (server, server_end) = socket.socketpair(), socket.socketpair()
+    with client, client_end, server, server_end:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        for one in (client, server, client_end, server_end):
+            one.settimeout(0)
+        transport, lane = Transport(server), twin.lane(lambda _: None, lambda _: None)
+        lane.quick, lane.fine = True, lambda _: True
+        lane.scanner = twin.scanner(KEYS)
+        lane.to_server = transport.sender(twin.sender)
+        client_end.send(SET * 1_000)
+        lane.client_ready(client.fileno(), lambda _: None)
+        assert transport.kept
+        assert read_up_to(server_end, 1 << 20) + bytes(transport.kept) == SET * 1_000
