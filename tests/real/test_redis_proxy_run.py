@@ -246,7 +246,7 @@ def test_too_many_clients_are_told_so_and_others_are_served(server: Server, tmp_
 
 def test_as_many_clients_come_in_as_files_may_be_open(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "p"
-    prefix = ("prlimit", "--nofile=150:150")
+    prefix = ("prlimit", "--nofile=200:200")
     with guarding(folder, *places(server, folder), prefix=prefix) as proxy:
         assert "at most 25 clients" in proxy.wait_for("warning")["text"]
         clients = [Client(proxy.path) for _ in range(40)]
