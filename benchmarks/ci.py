@@ -40,7 +40,7 @@ def main() -> None:
     """Measure, print, and write the section of docs/benchmarks.md."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--jobs", type=int, default=4)
-    parser.add_argument("--module", default="github.com/spf13/cobra@v1.8.1")
+    parser.add_argument("--module", default="github.com/spf13/viper@v1.20.1")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)

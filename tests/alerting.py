@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,15 @@ def _answers(where: str) -> bool:
         return False
 
 
+NOBODY: dict[str, Any] = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
+
+
 @contextmanager
-def alertmanager(folder: Path) -> Iterator[str]:
-    """Start one that keeps what it is sent to itself; its address."""
+def alertmanager(folder: Path, how: dict[str, Any] = NOBODY) -> Iterator[str]:
+    """Start one; its address. By default it keeps what it is sent to itself."""
     where = f"127.0.0.1:{free_port()}"
     config = folder / "alertmanager.yml"
-    config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+    config.write_text(json.dumps(how))
     options = (
         f"--config.file={config}",
         f"--storage.path={folder / 'alerts'}",
@@ -75,16 +78,23 @@ def alertmanager(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def prometheus(folder: Path, target: str, alerts_to: str) -> Iterator[str]:
-    """Start one that asks a target every second, by all our rules; its address."""
+def prometheus(
+    folder: Path,
+    target: str,
+    alerts_to: str,
+    *,
+    job: str = "go-cache-safeguard-redis",
+    rules: Sequence[Path] = (RULES, OPERATIONS),
+) -> Iterator[str]:
+    """Start one that asks a target every second, by all our rules or others, and keeps exemplars; its address."""
     where = f"127.0.0.1:{free_port()}"
     config = folder / "prometheus.yml"
     config.write_text(
         json.dumps(
             {
                 "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                "rule_files": [str(RULES), str(OPERATIONS)],
-                "scrape_configs": [{"job_name": "go-cache-safeguard-redis", "static_configs": [{"targets": [target]}]}],
+                "rule_files": [str(one) for one in rules],
+                "scrape_configs": [{"job_name": job, "static_configs": [{"targets": [target]}]}],
                 "alerting": {"alertmanagers": [{"api_version": "v2", "static_configs": [{"targets": [alerts_to]}]}]},
             }
         )
@@ -94,6 +104,7 @@ def prometheus(folder: Path, target: str, alerts_to: str) -> Iterator[str]:
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address={where}",
         "--log.level=warn",
+        "--enable-feature=exemplar-storage",
     )
     with _serving("prometheus", folder, where, *options):
         yield where

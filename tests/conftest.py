@@ -1,6 +1,8 @@
 """Fixtures for tests that need a real Go toolchain and a real cache."""
 
 import gc
+import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
@@ -17,6 +19,23 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs like this, and children inherit it: Ctrl-C would then reach no test and no program of ours.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - only the folder in which pytest makes a private one
+ROOM = 8 << 30
+"""bytes that must be free there; at most about one is in use at once"""
+
+
+def pytest_configure() -> None:
+    """Work in memory where there is much of it: hundreds of tests copy a cache each, and a disk is busy with that for minutes."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", f"{MEMORY}")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests were collected and stay: nobody need look through them again for what is garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,10 +67,10 @@ def warm_cache(shared: Path) -> Callable[[Toolchain], GoCache]:
     return lambda toolchain: make_warm(shared, toolchain)
 
 
-@pytest.fixture
-def fresh_cache(tmp_path: Path, toolchain: Toolchain, warm_cache: Callable[[Toolchain], GoCache]) -> GoCache:
-    """A private copy of the cache of each toolchain, to be damaged."""
-    return copy_cache(warm_cache(toolchain), tmp_path)
+@pytest.fixture(params=PINNED)
+def fresh_cache(request: pytest.FixtureRequest, tmp_path: Path, warm_cache: Callable[[Toolchain], GoCache]) -> GoCache:
+    """A private copy of the cache of the oldest and of the newest toolchain, to be damaged."""
+    return copy_cache(warm_cache(find_toolchain(request.param)), tmp_path)
 
 
 @pytest.fixture

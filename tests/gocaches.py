@@ -157,6 +157,7 @@ def _environ(directory: Path) -> dict[str, str]:
         "GOFLAGS": "-trimpath",  # so that a copy of the module finds its entries again
         "GOENV": "off",
         "GOTELEMETRY": "off",
+        "GOGC": "off",  # compilers that live for a moment need not tidy up: a quarter of their time
         "LC_ALL": "C",
     }
 
@@ -197,7 +198,7 @@ def make_warm(shared: Path, toolchain: Toolchain) -> GoCache:
 def copy_cache(warm: GoCache, directory: Path) -> GoCache:
     """A private copy of a cache and of its module, times preserved."""
     cache = at(directory, warm.toolchain)
-    shutil.copytree(warm.root, cache.root)
-    shutil.copytree(warm.module, cache.module)
+    directory.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", warm.root, warm.module, directory], check=True)  # half the time of shutil
     (directory / "home").mkdir(exist_ok=True)
     return cache

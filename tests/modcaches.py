@@ -92,6 +92,7 @@ class World:
             "GOFLAGS": "",
             "GOENV": "off",
             "GOTELEMETRY": "off",
+            "GOGC": "off",
             "LC_ALL": "C",
         }
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from go_cache_safeguard.core.plan import Plan
 from go_cache_safeguard.core.receipt import Receipt
@@ -102,8 +102,10 @@ def everything(client: Client) -> dict[bytes, tuple[bytes, int]]:
 def _end(client: Client, key: bytes) -> int:
     if client("COMMAND", "INFO", "PEXPIRETIME") != [None]:
         return client.number("PEXPIRETIME", key)
-    left = client.number("PTTL", key)
-    return left if left < 0 else left + int(client.strings("TIME")[0]) * 1000 + int(client.strings("TIME")[1]) // 1000
+    for words in (("MULTI",), ("PTTL", key), ("TIME",)):
+        client(*words)
+    left, (seconds, micros) = cast("tuple[int, tuple[bytes, bytes]]", client("EXEC"))  # both at one moment
+    return left if left < 0 else left + int(seconds) * 1000 + int(micros) // 1000
 
 
 @contextmanager

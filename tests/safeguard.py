@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import time
+from codecs import getincrementaldecoder
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,22 +85,24 @@ class Safeguard:
         )
         os.close(far)
         screen, waiting, deadline = "", list(answers), time.monotonic() + 120
+        decoder = getincrementaldecoder("utf-8")()
         while time.monotonic() < deadline:
             if select.select([main], [], [], 0.1)[0]:
                 try:
-                    screen += os.read(main, 4096).decode()
+                    screen += decoder.decode(os.read(main, 4096))
                 except OSError:
                     break  # the other side was closed: it ended
             elif child.poll() is not None:
                 break
             if waiting and waiting[0][0] in screen:
-                os.write(main, f"{waiting.pop(0)[1].format(digest=_digest(screen))}\n".encode())
+                os.write(main, f"{waiting.pop(0)[1].format(digest=digest_on(screen))}\n".encode())
         code = child.wait(timeout=60)
         os.close(main)
         return code, screen
 
 
-def _digest(screen: str) -> str:
+def digest_on(screen: str) -> str:
+    """The digest that a screen shows last; nothing if it shows none."""
     words = [word.strip() for word in screen.split()]
     return next((word for word in reversed(words) if len(word) == 64 and set(word) <= set("0123456789abcdef")), "")
 

@@ -75,6 +75,7 @@ class Scratch:
             "GOSUMDB": "off",
             "GOENV": "off",
             "GOTELEMETRY": "off",
+            "GOGC": "off",
             "GOFLAGS": "",
             "LC_ALL": "C",
             "GIT_CONFIG_GLOBAL": os.devnull,

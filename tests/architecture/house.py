@@ -1,6 +1,7 @@
 """The source tree as the architecture tests see it: parsed, never imported."""
 
 import ast
+import functools
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +14,15 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One source file: its path below the package, and its syntax tree."""
+    """One source file: its path below the package, and its text."""
 
     name: str
-    tree: ast.Module
+    text: str
+
+    @property
+    def tree(self) -> ast.Module:
+        """Its syntax tree; parsed when a test first asks, because every process of the tests imports this."""
+        return _parsed(self.text)
 
     @property
     def room(self) -> str:
@@ -27,8 +33,13 @@ class Module:
         return "go_cache_safeguard." + self.name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+@functools.cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 def _read(path: Path) -> Module:
-    return Module(path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text()))
+    return Module(path.relative_to(PACKAGE).as_posix(), path.read_text())
 
 
 MODULES = tuple(_read(path) for path in sorted(PACKAGE.rglob("*.py")))

@@ -38,7 +38,7 @@ def test_a_pure_file_neither_reads_nor_asks_the_time(module: Module) -> None:
     ["open(x)", "path.open()", "Path(x).read_bytes()", "datetime.now(UTC)", "date.today()", "def f(a: BinaryIO): ..."],
 )
 def test_a_planted_touch_of_the_world_is_seen(code: str) -> None:
-    module = Module("core/planted.py", ast.parse(code))
+    module = Module("core/planted.py", code)
     assert [*_calls(module), *_readers(module)]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from redisservers import Client, running
+from safeguard import digest_on
 
 COMMAND = (sys.executable, "-m", "go_cache_safeguard")
 _ALLOWED = ("redis.max_share=100%", "policy.hold_share=100%")
@@ -185,7 +186,7 @@ def test_a_person_at_a_terminal_sees_the_plan_and_types_the_digest(line: Line) -
         screen += os.read(main, 4096).decode()
     assert "prefix        user:: 20 keys" in screen
     assert "BLOCK   redis-names" in screen
-    digest = next(word for word in screen.split() if len(word) == 64)
+    digest = digest_on(screen)
     os.write(main, f"{digest[:8]}\n".encode())
     with suppress(OSError):
         while True:
@@ -227,3 +228,21 @@ def test_a_trash_elsewhere_is_named_and_one_that_cannot_be_reached_lets_nothing_
     wrong = line.run("redis", "del", "user:1", "--set", "redis.trash=http://h/", code=35)
     assert "redis.trash" in wrong.stderr
     assert line.client("GET", "user:1") == b"v"
+
+
+def test_a_purge_tells_its_waves_before_and_stops_for_a_person_when_nobody_can_tell(
+    line: Line,
+) -> None:
+    for number in range(50):
+        line.client("SET", f"page:2023:{number}", "v")
+    words = ("redis", "purge", "page:2023:*", "--gate", "store", "--settle", "1s", *_set("signals.wave_patience=1s"))
+    shown = line.run(*words, "--dependents", "shop,cart", "--first", "30", "--dry-run").stdout
+    assert "waves         2, at least 2 s: 30, 20 keys" in shown
+    assert "watched       cart, shop" in shown
+    told = line.json(*words, *_set("signals.dependents=page:*=shop"), "--dry-run")
+    assert told["waves"]["sizes"] == [20, 30]
+    assert told["plan"]["selectors"] == ["purge", "unlink", "--match=page:2023:*", "--gate=store", "--dependent=shop"]
+    assert "nobody knows which services depend on these keys" in line.run(*words, code=2).stderr
+    held = line.run(*words, "--dependents", "shop", *_set("policy.on_block=allow", *_ALLOWED), code=11).stderr
+    assert "the gate has paused it for 1 s" in held
+    assert line.client("DBSIZE") == 71

@@ -2,11 +2,12 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gocaches import SMALL_MAIN, GoCache
+from gocaches import SMALL_MAIN, GoCache, Toolchain, copy_cache
 from safeguard import Safeguard, files_of
 
 QUICK = ("--proof", "none", "--checks", "permissions,integrity")
@@ -21,8 +22,14 @@ def guard(newest_cache: GoCache, tmp_path: Path) -> Safeguard:
 
 
 @pytest.fixture
-def each(fresh_cache: GoCache, tmp_path: Path) -> Safeguard:
+def each(toolchain: Toolchain, tmp_path: Path, warm_cache: Callable[[Toolchain], GoCache]) -> Safeguard:
     """The same on the cache of each toolchain, for what depends on what go wrote."""
+    return Safeguard(copy_cache(warm_cache(toolchain), tmp_path), tmp_path / "state", dict(FREE))
+
+
+@pytest.fixture
+def pinned(fresh_cache: GoCache, tmp_path: Path) -> Safeguard:
+    """The same on the cache of the oldest and of the newest toolchain."""
     return Safeguard(fresh_cache, tmp_path / "state", dict(FREE))
 
 
@@ -127,17 +134,17 @@ def test_max_size_keeps_what_was_used_last(guard: Safeguard) -> None:
     assert cut <= max(kept)
 
 
-def test_a_plan_never_leaves_an_entry_without_its_output(each: Safeguard) -> None:
-    whole = each.json("plan", "--all")["bytes"]
-    receipt = each.json("clean", "--max-size", str(whole // 3), *QUICK)
+def test_a_plan_never_leaves_an_entry_without_its_output(pinned: Safeguard) -> None:
+    whole = pinned.json("plan", "--all")["bytes"]
+    receipt = pinned.json("clean", "--max-size", str(whole // 3), *QUICK)
     assert receipt["moved"] > 0
-    left = files_of(each.cache.root)
+    left = files_of(pinned.cache.root)
     for name, content in left.items():
         if name.endswith("-a"):
             output = content[68:132].decode()
             assert f"{output[:2]}/{output}-d" in left
-    (each.cache.module / "main.go").write_text(SMALL_MAIN)
-    each.cache.go("build", "./...")
+    (pinned.cache.module / "main.go").write_text(SMALL_MAIN)
+    pinned.cache.go("build", "./...")
 
 
 def test_a_dry_run_touches_nothing_and_says_the_decision(newest_cache: GoCache, tmp_path: Path) -> None:
@@ -296,7 +303,7 @@ def test_no_command_fails_with_a_traceback(guard: Safeguard) -> None:
         assert done.stderr.startswith("error: "), (arguments, done.stderr)
 
 
-def test_a_poisoned_package_index_is_found_by_fsck_and_evicted_by_its_repair(each: Safeguard, tmp_path: Path) -> None:
+def test_a_poisoned_package_index_is_found_by_fsck_and_evicted_by_its_repair(pinned: Safeguard, tmp_path: Path) -> None:
     module = tmp_path / "poison"
     module.mkdir()
     (module / "go.mod").write_text("module example.com/poison\n\ngo 1.21\n")
@@ -309,8 +316,8 @@ def test_a_poisoned_package_index_is_found_by_fsck_and_evicted_by_its_repair(eac
         source.write_text(f'package a\n\nimport _ "{package}"\n')
         for path in (module / "go.mod", source, module):
             os.utime(path, long_ago)
-        assert each.run("fsck", cwd=module).returncode == (0 if package == "strings" else 10)
-    done = each.run("fsck", "--repair", cwd=module)
+        assert pinned.run("fsck", cwd=module).returncode == (0 if package == "strings" else 10)
+    done = pinned.run("fsck", "--repair", cwd=module)
     assert done.returncode == 0, done.stderr
-    assert each.run("fsck", cwd=module).returncode == 0
+    assert pinned.run("fsck", cwd=module).returncode == 0
     assert source.stat().st_mtime == long_ago[1]

@@ -25,7 +25,7 @@ NOBODY = 65_534
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory that every user can enter, unlike those of pytest."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")) as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
 

@@ -1,6 +1,7 @@
 """A disk that is full before, or becomes full at any page while a snapshot is written: a typed failure, and nothing is left."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from crash.test_full_disk import PAGE, fill, tmpfs
 from go_cache_safeguard.config.files import load_config
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.flows import snapshot
+from go_cache_safeguard.flows.ci_pack import pack
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.snapshot.manifest import Kind
 from smallcaches import small_cache
@@ -48,6 +50,23 @@ def _try(base: Path, disk: Path, *, compress: bool) -> str | None:
     return None
 
 
+def parcels(base: Path, cache: Path, disk: Path) -> None:
+    """A parcel, which is a directory, is there as a whole or not at all, too."""
+    outcomes = set()
+    for leave in (0, 1, 3, 140):
+        ballast = fill(disk, leave=leave)
+        try:
+            pack(_session(base), cache, disk / "parcel", project=base)
+        except snapshot.SnapshotNotWritten:
+            assert list(disk.iterdir()) == [ballast], "something was left"
+            outcomes.add("full")
+        else:
+            outcomes.add("packed")
+            shutil.rmtree(disk / "parcel")
+        ballast.unlink()
+    assert outcomes == {"full", "packed"}
+
+
 def disks(base: Path) -> None:
     cache = small_cache(base / "cache", shards=4, pairs=4)
     for number in range(8):
@@ -61,6 +80,7 @@ def disks(base: Path) -> None:
             for path in (ballast, *disk.glob("w.tar*")):
                 path.unlink(missing_ok=True)
     assert len(said) >= 3, said  # too small before, full in the middle, and done
+    parcels(base, cache.root, disk)
     few = tmpfs(base / "few", "nr_inodes=4,size=1m")
     for name in ("a", "b"):
         (few / name).touch()

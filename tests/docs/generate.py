@@ -14,6 +14,7 @@ from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.gocache.cilint import RULES
 from go_cache_safeguard.redis.document import commands_page
 from go_cache_safeguard.redis.tablefile import load_table
+from go_cache_safeguard.telemetry.names import ATTRIBUTES, METRICS, SPANS, About
 from go_cache_safeguard.web import api
 from go_cache_safeguard.web.site import MATRIX
 
@@ -49,8 +50,43 @@ def pages() -> dict[Path, str]:
         redis: _between(redis.read_text(), *COMMANDS, commands_page(load_table())),
         ci: _between(ci.read_text(), *CI_RULES, rules_table()),
         calls: _between(calls.read_text(), *ROUTES, routes_table()),
+        ROOT / "docs" / "telemetry.md": telemetry_page((ROOT / "docs" / "telemetry.md").read_text()),
         ROOT / "docs" / "evidence.schema.json": f"{json.dumps(schema_of_pack(), indent=2)}\n",
     }
+
+
+def telemetry_page(text: str) -> str:
+    """The page with every span, metric and attribute."""
+
+    def said(about: About) -> str:
+        return ", ".join(f"`{ATTRIBUTES[word].key}`" for word in about.words)
+
+    tables = {
+        "spans": [
+            "| span | what it is | attributes |",
+            "| --- | --- | --- |",
+            *(f"| `{name}` | {about.what} | {said(about)} |" for name, about in SPANS.items()),
+        ],
+        "metrics": [
+            "| metric | kind | unit | what it counts | labels |",
+            "| --- | --- | --- | --- | --- |",
+            *(
+                f"| `{name}` | {about.instrument.value} | `{about.unit}` | {about.what} | {said(about)} |"
+                for name, about in METRICS.items()
+            ),
+        ],
+        "attributes": [
+            "| attribute | what it says | values as a label |",
+            "| --- | --- | --- |",
+            *(
+                f"| `{one.key}` | {one.what} | {', '.join(f'`{value}`' for value in one.values)} |"
+                for one in ATTRIBUTES.values()
+            ),
+        ],
+    }
+    for name, rows in tables.items():
+        text = _between(text, f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->", "\n".join(rows) + "\n")
+    return text
 
 
 def rules_table() -> str:

@@ -1,5 +1,6 @@
 """Every command that the docs, the hints and the help show is one that the command line understands."""
 
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ def _shown(path: Path) -> Iterator[str]:
             yield from _LINE.findall(block)
 
 
+_whole = functools.cache(lambda: get_command(commands()))
+"""All commands, made once: a parse leaves nothing behind in them."""
+
+
 def understand(command: str) -> None:
     """Parse a command line without running it.
 
@@ -35,7 +40,7 @@ def understand(command: str) -> None:
     """
     words = shlex.split(re.sub(r"\{[^{}]*\}", "X", command), comments=True)[1:]
     words = words[: next((at for at, word in enumerate(words) if word in {"|", ">", "&&", ";", "2>"}), len(words))]
-    group = get_command(commands())
+    group = _whole()
     try:
         context = group.make_context("go-cache-safeguard", words)
         while hasattr(group, "resolve_command"):

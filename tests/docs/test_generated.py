@@ -8,7 +8,9 @@ from docs.generate import ROOT, failures, pages
 from go_cache_safeguard.core.errors import ExitCode, Failure
 
 
-@pytest.mark.parametrize("name", ["config.md", "exit-codes.md", "architecture.md", "redis.md", "evidence.schema.json"])
+@pytest.mark.parametrize(
+    "name", ["config.md", "exit-codes.md", "architecture.md", "redis.md", "telemetry.md", "evidence.schema.json"]
+)
 def test_a_generated_page_is_what_the_tables_say(name: str) -> None:
     path = ROOT / "docs" / name
     assert path.read_text() == pages()[path], "run `make docs`"

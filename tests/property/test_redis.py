@@ -5,10 +5,10 @@ import re
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from go_cache_safeguard.core.pattern import PatternError, parse_regex
 from go_cache_safeguard.redis.commands import Class
 from go_cache_safeguard.redis.connection import Connection, advance
 from go_cache_safeguard.redis.intent import Certainty, Terms, judge
-from go_cache_safeguard.redis.pattern import PatternError, parse_regex
 from go_cache_safeguard.redis.resp import Limits, Malformed, Reply, RequestReader, encode, scan_reply
 from go_cache_safeguard.redis.tablefile import load_table
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from go_cache_safeguard.core.pattern import parse_glob
 from go_cache_safeguard.redis.keyspace import Region, region_of_glob, without
-from go_cache_safeguard.redis.pattern import parse_glob
 
 _BYTES = st.sampled_from([*b"ab:-]^\\*?[", 0, 10, 32, 0xE9, 0xFF])
 _KEYS = st.lists(_BYTES, max_size=5).map(bytes)

@@ -21,7 +21,7 @@ from go_cache_safeguard.gotool.run import Go
 from go_cache_safeguard.gotool.trial import Built, Trial, build_args, make_trial, trial_environment
 from go_cache_safeguard.verify import canary
 from go_cache_safeguard.verify.canary import ProgramRun, Proof, Proved
-from gocaches import GoCache, Toolchain, at
+from gocaches import PINNED, GoCache, Toolchain, at
 
 pytestmark = pytest.mark.real
 
@@ -114,6 +114,7 @@ def test_a_read_only_cache_keeps_nothing_and_blocks(fresh_cache: GoCache, tmp_pa
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("toolchain", PINNED, indirect=True)
 def test_a_cache_that_drops_what_it_is_given_blocks(toolchain: Toolchain, tmp_path: Path) -> None:
     """On a disk that is too small go ends with exit code 0 and keeps nothing, or from time to time says so."""
     cache = at(tmp_path, toolchain)

@@ -1,7 +1,9 @@
 """Collections in caches that real go commands filled: every root still finds everything, and nothing else was promised."""
 
+import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -29,6 +31,7 @@ from go_cache_safeguard.flows.gc import (
 )
 from go_cache_safeguard.flows.liveset import LiveSet, live_set
 from go_cache_safeguard.flows.progress import Silent
+from go_cache_safeguard.flows.provers import provers_after
 from go_cache_safeguard.flows.recover import recover
 from go_cache_safeguard.flows.remove import Manner, ProofFailed
 from go_cache_safeguard.flows.roots import add_roots, remove_roots, roots
@@ -50,15 +53,24 @@ def every(request: pytest.FixtureRequest) -> Toolchain:
     return find_toolchain(request.param)
 
 
-@pytest.fixture
-def cache(tmp_path: Path, every: Toolchain, warm_cache: Callable[[Toolchain], GoCache]) -> GoCache:
-    """A cache with what one module needs, and what a second one needed that is away now."""
-    return with_garbage(copy_cache(warm_cache(every), tmp_path))
+@pytest.fixture(scope="module")
+def used(
+    tmp_path_factory: pytest.TempPathFactory, warm_cache: Callable[[Toolchain], GoCache]
+) -> Callable[[Toolchain], GoCache]:
+    """A cache with what one module needs, and what a second one needed that is away now; to be copied."""
+    return functools.cache(
+        lambda toolchain: with_garbage(copy_cache(warm_cache(toolchain), tmp_path_factory.mktemp("used")))
+    )
 
 
 @pytest.fixture
-def newest(tmp_path: Path, warm_cache: Callable[[Toolchain], GoCache]) -> GoCache:
-    return with_garbage(copy_cache(warm_cache(find_toolchain(EVERY[-1])), tmp_path))
+def cache(tmp_path: Path, every: Toolchain, used: Callable[[Toolchain], GoCache]) -> GoCache:
+    return copy_cache(used(every), tmp_path)
+
+
+@pytest.fixture
+def newest(tmp_path: Path, used: Callable[[Toolchain], GoCache]) -> GoCache:
+    return copy_cache(used(find_toolchain(EVERY[-1])), tmp_path)
 
 
 def with_garbage(cache: GoCache) -> GoCache:
@@ -200,7 +212,7 @@ def test_a_build_that_runs_meanwhile_ends_well(newest: GoCache) -> None:
     assert ended[0].returncode == 0, ended[0].stdout + ended[0].stderr
     assert receipt.state is State.WAITING, "outputs wait for the build"
     assert any(line.goes and line.package == "fmt" for line in explain(found))
-    recover(session, roots_prover(found.plan, None), wait_s=60)
+    recover(session, provers_after(session, None), wait_s=60)
     assert tools_that_run(newest, "build", "./lib") == []
 
 
@@ -309,6 +321,13 @@ def test_the_command_line_explains_collects_and_finishes_what_was_held(newest: G
     op = next(word for word in held.stderr.split() if word.startswith("op_"))
     code, screen = guard.type("ops", "approve", op, answers=(("Type its first 8 digits", "{digest:.8}"),))
     assert code == 0, screen
-    done = guard.json("gc", op)
+    done = guard.json("clean", op)
     assert done["moved"] == len(json.loads(plan.read_bytes())["items"])
+    assert len(done["proof"]) == 1
+    assert re.fullmatch(
+        r"roots: GOFLAGS=-trimpath go build .*: 0 compile actions, [0-9]+ entries found", *done["proof"]
+    )
+    assert guard.json("undo", op)["restored"] == done["moved"]
+    wrong = guard.run("clean", str(plan), "--proof", "nonsense")
+    assert (wrong.returncode, "names no proofs" in wrong.stderr) == (2, True)
     assert any("0 compile actions" in line for line in done["proof"])

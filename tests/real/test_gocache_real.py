@@ -19,7 +19,7 @@ from go_cache_safeguard.gocache.disk import Inspection, Level, identify_at, insp
 from go_cache_safeguard.gocache.entry import Entry
 from go_cache_safeguard.gocache.inventory import Shape
 from go_cache_safeguard.gocache.layout import IsCache
-from gocaches import SMALL_MAIN, GoCache, Toolchain, at, write_module
+from gocaches import PINNED, SMALL_MAIN, GoCache, Toolchain, at, write_module
 
 pytestmark = pytest.mark.real
 LIB = "example.com/m/lib"
@@ -444,6 +444,7 @@ def test_an_edit_that_restores_size_and_mtime_is_seen(fresh_cache: GoCache, tmp_
     assert only(again).kind is Wrong.CONTENT, "damage that was reported once is reported until it is gone"
 
 
+@pytest.mark.parametrize("toolchain", PINNED, indirect=True)
 def test_a_live_build_gives_no_false_alarm(toolchain: Toolchain, tmp_path: Path) -> None:
     cache = at(tmp_path, toolchain)
     write_module(cache.module)

@@ -150,3 +150,4 @@ def test_measuring_builds_elsewhere_and_is_remembered(world: World) -> None:
     assert node.cost is not None
     assert node.cost.measured
     assert node.cost.seconds == measured[f"{M}/a"].seconds
+    assert measure(world.session, ("./c",), tests=True).steps == 3  # it has no test; one would compile `testing` first

@@ -9,6 +9,7 @@ from go_cache_safeguard.core.verdict import Outcome
 from go_cache_safeguard.flows.clean import clean
 from go_cache_safeguard.flows.gc import NoRoots, RootUnknown
 from go_cache_safeguard.flows.mod_gc import ModCollection, Wanted, mod_prover, of_plan, plan_mod_gc
+from go_cache_safeguard.flows.provers import prover_before
 from go_cache_safeguard.flows.remove import Manner, ProofFailed
 from go_cache_safeguard.flows.roots import add_roots
 from go_cache_safeguard.flows.session import Session
@@ -32,6 +33,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
     tree = world.cache / TOOLCHAIN.tree
     tree.mkdir(parents=True)
     (tree / "VERSION").write_text("go1.99.0\n")
+    works_offline(world)  # each copy has the runtime compiled already
     return world
 
 
@@ -65,12 +67,14 @@ def test_what_no_go_sum_names_goes_and_roots_build_and_download_offline(world: W
     assert {item.name for item in found.plan.items} == {
         ALT.tree,
         TOOLCHAIN.tree,
-        *(ALT.download(suffix) for suffix in (".zip", ".ziphash", ".mod")),
+        *(ALT.download(suffix) for suffix in (".zip", ".ziphash", ".mod", ".info")),
     }
     op = collect(session, found)
     assert not (world.cache / ALT.tree).exists()
     assert all((world.cache / one.tree).is_dir() for one in (DEP, DEEP))
     works_offline(world)
+    assert world.go("list", "-m", str(ALT)).returncode != 0, "nothing says that there is what is not there"
+    assert all((world.cache / one.download(".info")).exists() for one in (DEP, DEEP))
     undo(session, op, None)
     assert contents(world.cache) == before
 
@@ -113,7 +117,7 @@ def test_a_plan_that_roots_need_by_now_is_blocked_and_a_proof_that_fails_brings_
     assert now.verdict.outcome is Outcome.BLOCK
     before = contents(world.cache)
     with pytest.raises(ProofFailed, match="does not find its packages"):
-        clean(session, wrong.plan, lambda: [wrong.verdict], Manner(0, mod_prover(wrong.plan, now.known)), None)
+        clean(session, wrong.plan, lambda: [wrong.verdict], Manner(0, prover_before(session, wrong.plan, None)), None)
     assert contents(world.cache) == before
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from go_cache_safeguard.redis.pattern import parse_glob
+from go_cache_safeguard.core.pattern import parse_glob
 from go_cache_safeguard.redis.resp import RequestReader, encode, split_line
 from rediskeys import pipeline
 from redisservers import Client, Server, ServerError

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 import pytest
 
+from go_cache_safeguard.flows.why import Report
 from go_cache_safeguard.gocache.hashlog import parse_hash_log
 from go_cache_safeguard.gocache.index import RACY_NS
 from go_cache_safeguard.gocache.why import Basis, Cause, State
@@ -143,6 +144,16 @@ DIMENSIONS = {
         },
         environ={"CGO_CFLAGS": "-DX"},
     ),
+    "CGO_ENABLED": Dimension(
+        {"environment CGO_ENABLED: 1 before, 0 now": (M, f"{M}/cg")}, environ={"CGO_ENABLED": "0"}
+    ),
+    "exported API": Dimension(
+        {f"file a.go of {M}/a edited": (f"{M}/a",)}, append("a/a.go", "\n// New is seen by others.\nfunc New() {}\n")
+    ),
+    "tags": Dimension(
+        {"flag -tags: not there before, foo now": (M,), f"file tagged.go of {M}/a added": (f"{M}/a",)},
+        args=("-tags=foo",),
+    ),
     "CC": Dimension({"environment CC: gcc before, gcc -DX now": (f"{M}/cg",)}, environ={"CC": "gcc -DX"}),
     "go line": Dimension(
         {"go line: 1.20 before, 1.21 now": _ALL}, rewrite("go.mod", FILES["go.mod"].replace("1.20", "1.21"))
@@ -189,6 +200,52 @@ def test_what_is_in_no_key_is_no_cause(scratch: Scratch, name: str) -> None:
     dimension.edit(scratch)
     report = scratch.why("go", "build", *dimension.args, "./...", environ=dimension.environ)
     assert [group.first.text for group in report.groups if group.first.cause is Cause.CHANGED] == []
+
+
+def changes_of(report: Report) -> dict[str, set[str]]:
+    """From what is said to have changed to the packages in which it begins."""
+    return {
+        group.first.text: {one.removeprefix("build ").partition(" [")[0] for one in group.direct}
+        for group in report.groups
+        if group.first.cause is Cause.CHANGED
+    }
+
+
+def test_the_stamp_of_version_control_is_named(scratch: Scratch) -> None:
+    for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "first")):
+        scratch.git(*words)
+    first = scratch.git("rev-parse", "HEAD").strip()
+    scratch.record("./...")
+    scratch.git("commit", "-q", "--allow-empty", "-m", "second")
+    second = scratch.git("rev-parse", "HEAD").strip()
+    stamp = f"version control stamp vcs.revision: {first} before, {second} now"
+    assert changes_of(scratch.why("./...")) == {stamp: {M}}
+    scratch.record("./...")
+    rewrite("README", "new\n")(scratch)
+    assert changes_of(scratch.why("./...")) == {"version control stamp vcs.modified: false before, true now": {M}}
+
+
+def test_another_toolchain_is_named(scratch: Scratch) -> None:
+    before = scratch.toolchain.version
+    now = EVERY[(EVERY.index(before) + 1) % len(EVERY)]
+    ((text, begins),) = changes_of(Scratch(scratch.root, find_toolchain(now)).why("./...")).items()
+    assert text == f"compiler version: {before} before, {now} now"
+    assert begins >= {*_ALL, f"{M}/cg", "example.com/ext", "runtime", "runtime/cgo"}
+
+
+def test_another_compiler_of_the_same_version_is_named(scratch: Scratch) -> None:
+    """As whoever works on Go has it; to a released compiler go gives no ID but its version."""
+
+    def built_by(compiler: str) -> tuple[str, ...]:
+        tool = scratch.root / "tool"
+        says = f"echo compile version devel go1.99-0123 buildID=action/{compiler}"
+        tool.write_text(f'case "$*" in *compile*-V=full*) {says} ;; *) exec "$@" ;; esac\n')
+        return "go", "build", f"-toolexec=/bin/sh {tool}", "./..."
+
+    scratch.record(*built_by("one"))
+    ((text, begins),) = changes_of(scratch.why(*built_by("two"))).items()
+    assert text == "compiler version compile: one before, two now"
+    assert begins >= {*_ALL, f"{M}/cg", "example.com/ext", "runtime"}
 
 
 def test_the_cascade_of_an_edit_belongs_to_the_first_cause(scratch: Scratch) -> None:

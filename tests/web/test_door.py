@@ -155,6 +155,9 @@ def test_a_stranger_learns_nothing_from_pages_for_machines(served: Served) -> No
     with httpx.Client(base_url=served.url, trust_env=False) as client:
         assert client.get("/healthz").text == "alive\n"
         assert client.get("/readyz").text == "ready\n"
+        told = client.get("/sampling", params={"service": "shop"}).json()
+        assert told == {"strategyType": "PROBABILISTIC", "probabilisticSampling": {"samplingRate": 0.15}}
+        assert client.get("/sampling").status_code == 400
         assert client.get("/metrics").status_code == 401
         poor = {"Authorization": f"Bearer {mint(served, 'alice', 'read')}"}
         assert client.get("/metrics", headers=poor).status_code == 403

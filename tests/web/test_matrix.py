@@ -24,6 +24,7 @@ OPEN = {
     "/static/{name}": {"GET"},
     "/healthz": {"GET"},
     "/readyz": {"GET"},
+    "/sampling": {"GET"},
     f"{API}/openapi.json": {"GET"},
 }
 """Doors: nobody is let in yet, or nothing is behind them. Each has tests of its own."""
@@ -33,6 +34,7 @@ PAGES = {
     ("GET", "/op/{op}"): "operation",
     ("GET", "/journal"): "journal",
     ("GET", "/live"): "live",
+    ("GET", "/traces/{trace}"): "evidence",
     ("GET", "/metrics"): "metrics",
     **{("POST", f"/op/{{op}}/{it}"): it for it in ("approve", "reject", "cancel", "break-glass", "review")},
 }
@@ -163,7 +165,7 @@ def test_every_route_lets_in_whom_the_matrix_names_and_nobody_else(site: ApiSite
 
 def is_let_in(calls: Calls, who: Comer, method: str, path: str, action: str) -> bool:
     """Whether somebody gets past the matrix; what comes after it does not matter here."""
-    where = path.replace("{op}", _NOBODY_IS_THERE)
+    where = path.replace("{op}", _NOBODY_IS_THERE).replace("{trace}", "0" * 32)
     body = _BODIES.get(action, {})
     if path == "/live":
         answer = calls("HEAD", where, headers=who.headers)  # GET does not end
@@ -186,7 +188,7 @@ def test_a_session_changes_nothing_from_a_page_of_somebody_else(site: ApiSite, c
     headers = of_page(site, f"victim-{spoiled.lower()}")
     for (method, path), action in ACTIONS.items():
         if method == "POST":
-            where = path.replace("{op}", _NOBODY_IS_THERE)
+            where = path.replace("{op}", _NOBODY_IS_THERE).replace("{trace}", "0" * 32)
             for sent in (
                 {**headers, spoiled: "https://evil.example"},
                 {k: v for k, v in headers.items() if k != spoiled},

@@ -3,18 +3,21 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from deskpages import ALICE, Eyes, House, chromium, keys, plan_of
+from faulty_traces import FAULTS, made
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.plan import Item, Plan
 from go_cache_safeguard.flows.clean import ask
 from go_cache_safeguard.gocache.archive import Archive
 from go_cache_safeguard.gocache.classify import Kind
 from go_cache_safeguard.gocache.inventory import Inventory, Output, Shape
+from go_cache_safeguard.signals.spanstore import SpanStore
 from go_cache_safeguard.web.view import STATIC
 from webserver import PASSWORD, add_person, free_port, serving
 
@@ -457,3 +460,21 @@ def test_what_came_from_elsewhere_is_what_the_readme_says() -> None:
     kept = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(STATIC).glob("*.min.js")}
     assert told == kept
     assert "Zero-Clause BSD" in (STATIC / "htmx.LICENSE").read_text()
+
+
+def test_a_trace_is_shown_with_what_failed_and_nothing_that_a_span_says_is_run(eyes: Eyes, house: House) -> None:
+    fault = next(one for one in FAULTS["shop"] if one.name == "errors that spread")
+    spans = [replace(span, name=span.name + EVIL) for span in made("shop", 3, 1, fault)]
+    folder = house.served.state / "signals"
+    folder.mkdir(exist_ok=True)
+    failed = next(span.trace_id for span in spans if span.is_error)
+    with SpanStore(folder / "spans.sqlite") as store:
+        store.put([span if span.trace_id == failed else replace(span, tenant="others") for span in spans])
+    page = eyes.window("carol")
+    page.goto(f"/traces/{failed.hex()}")
+    expect(page.locator(".waterfall li")).to_have_count(sum(span.trace_id == failed for span in spans))
+    page.locator(".waterfall li.failed summary").first.click()
+    expect(page.locator(".waterfall li.failed dl").first).to_contain_text("waited for here")
+    with house.client("carol") as client:
+        other = next(span.trace_id for span in spans if span.trace_id != failed)
+        assert [client.get(f"/traces/{one}").status_code for one in (other.hex(), "0" * 32, "x")] == [404, 404, 404]

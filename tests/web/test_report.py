@@ -9,15 +9,23 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from deskpages import chromium
+from go_cache_safeguard.core.size import format_size
 from go_cache_safeguard.flows.growth import Point
 from go_cache_safeguard.flows.html_report import Section, render, write_report
 from go_cache_safeguard.flows.xray import XRay
 from go_cache_safeguard.gocache.classify import Kind
 from go_cache_safeguard.gocache.inventory import Inventory
 from go_cache_safeguard.gocache.xray import Facet, find_projects, group
+from gocaches import GoCache
+from safeguard import Safeguard
 from xrays import NOW_NS, inventory_of, made, plain
 
 NARROW = 390
+FLOORS = {
+    "middle/middle.go": 'package middle\n\nimport "example.com/m/lib"\n\nfunc Twice() string { return lib.Hello() + lib.Hello() }\n',
+    "main.go": 'package main\n\nimport "example.com/m/middle"\n\nfunc main() { println(middle.Twice()) }\n',
+}
+COUNTS = ("imported by", "API edit compiles", "links", "body edit compiles")
 EVIL = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)>\u202e\x00\x1b[31m'
 GRAPH = Section(
     "Who needs whom",
@@ -182,6 +190,72 @@ def test_a_graph_lights_up_what_a_node_needs_and_who_needs_it(windows: Callable[
     assert heights == sorted(heights)
     node.press("Enter")
     expect(node).to_have_class("node")
+
+
+def test_the_graph_of_a_module_shows_what_the_command_says(
+    browser: Browser, newest_cache: GoCache, tmp_path: Path
+) -> None:
+    for name, text in FLOORS.items():
+        (newest_cache.module / name).parent.mkdir(exist_ok=True)
+        (newest_cache.module / name).write_text(text)
+    newest_cache.go("build", "./...")
+    guard = Safeguard(newest_cache, tmp_path / "state")
+    assert guard.run("report", "--html", str(tmp_path / "report.html")).returncode == 0
+    packages = {one["package"]: one for one in guard.json("graph", "--all")["packages"] if not one["standard"]}
+    assert [packages[f"example.com/m/{name}"]["edit"]["api"]["compiled"] for name in ("lib", "middle")] == [3, 2]
+
+    context = browser.new_context(viewport={"width": 1280, "height": 844})
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    section = page.get_by_role("region", name="What an edit sets off")
+    page.wait_for_function("document.querySelectorAll('#sections section').length >= 2")
+    heads = section.locator("th").all_inner_texts()
+    rows = [
+        dict(zip(heads, row.locator("td").all_inner_texts(), strict=True)) for row in section.locator("tbody tr").all()
+    ]
+    shown = {
+        row["package"]: (
+            row["entry"],
+            *(int(row[name]) for name in COUNTS),
+            row["size"],
+            row["writes"],
+            row["CPU time"],
+        )
+        for row in rows
+    }
+    assert shown == {
+        name: (
+            one["entry"],
+            len(one["imported_by"]),
+            one["edit"]["api"]["compiled"],
+            one["edit"]["api"]["linked"],
+            one["edit"]["body"]["compiled"],
+            format_size(one["bytes"]),
+            format_size(one["edit"]["api"]["bytes"]),
+            seconds(one["edit"]["api"]["cpu_seconds"]["seconds"]),
+        )
+        for name, one in packages.items()
+    }
+    assert [row["package"] for row in rows][:2] == ["example.com/m/lib", "example.com/m/middle"]
+    section.get_by_role("button", name="API edit compiles").click()
+    section.get_by_role("button", name="API edit compiles").click()
+    assert section.locator("td").first.inner_text() == "example.com/m"
+    table = section.locator(".scroll")
+    assert table.evaluate("box => box.scrollWidth <= box.clientWidth"), "no column is out of sight"
+
+    drawing = page.get_by_role("region", name="Packages and what they need")
+    drawing.get_by_role("button", name="example.com/m/middle").click()
+    assert drawing.locator("path.lit").count() == 2
+    size = format_size(packages["example.com/m/middle"]["bytes"])
+    expect(drawing).to_contain_text(
+        re.compile(rf"example.com/m/middle  ·  {re.escape(size)}  ·  hit, .*; 1 package depends on it")
+    )
+    context.close()
+
+
+def seconds(value: float) -> str:
+    """As the page writes it."""
+    return f"{value * 1000:.0f} ms" if 0 < value < 0.0995 else f"{value:.2f} s"
 
 
 def test_the_page_fits_a_telephone_and_follows_the_dark(windows: Callable[..., Page]) -> None:

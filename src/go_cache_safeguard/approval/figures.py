@@ -157,12 +157,14 @@ class Figures:
     _counts: dict[tuple[str, tuple[str, ...]], int] = field(default_factory=dict)
     _abouts: dict[str, About] = field(default_factory=dict)
     _states: dict[str, State] = field(default_factory=dict)
+    _last: dict[tuple[str, tuple[str, ...]], tuple[str, int]] = field(default_factory=dict)
+    _op: str = ""
 
     def add(self, record: Record) -> None:
         """Count one record, in the journal's order."""
         if record.op is None:
             return
-        self.written_s = seconds_of(record.at)
+        self.written_s, self._op = seconds_of(record.at), record.op
         if record.state is not None:
             self._move(record.op, record.state, record.data, record.actor)
         elif record.step == REVIEWED:
@@ -190,6 +192,10 @@ class Figures:
             MESSAGES: self._counted(MESSAGES, {(HOOK, result) for result in RESULTS}),
             GIVEN_UP_NOW: {(): float(len({one.about.op for one in self.given_up.values()}))},
         }
+
+    def last(self, figure: Figure, labels: tuple[str, ...]) -> tuple[str, int] | None:
+        """The operation that a counter counted last, and when; None if there was none."""
+        return self._last.get((figure.name, labels))
 
     def forget(self, now_s: int) -> None:
         """Let go of what is over for long."""
@@ -272,6 +278,7 @@ class Figures:
     def _count(self, figure: Figure, *labels: str) -> None:
         key = figure.name, labels
         self._counts[key] = self._counts.get(key, 0) + 1
+        self._last[key] = self._op, self.written_s
 
     def _counted(self, figure: Figure, always: Iterable[tuple[str, ...]]) -> Mapping[tuple[str, ...], float]:
         found = dict.fromkeys(sorted(always), 0.0)

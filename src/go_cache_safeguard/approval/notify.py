@@ -20,6 +20,7 @@ from http.client import HTTPConnection, HTTPException
 
 from go_cache_safeguard.approval.eyes import Denied
 from go_cache_safeguard.approval.webhook import BODY_BYTES, Message, Secret, Target, headers, judge_address
+from go_cache_safeguard.telemetry.span import outgoing
 
 TRIES = 3
 _PAUSES_S = (0.5, 2.0)
@@ -215,6 +216,7 @@ def _post(parcel: _Parcel, address: str) -> tuple[int, bytes, int]:
                     "Content-Type": "application/json",
                     "User-Agent": "go-cache-safeguard",
                     "Connection": "close",
+                    **outgoing(),
                     **parcel.headers,
                 },
             )

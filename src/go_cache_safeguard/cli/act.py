@@ -217,15 +217,14 @@ def clean(
 
     wanted = selectors.wanted()
     session = common.session(*asking.settings)
-    manner = replace(
-        _manner(session, wait, proof, prove), snapshotter=_copying(session, sign, snapshot_file, repository=snapshot)
-    )
+    snapshotter = _copying(session, sign, snapshot_file, repository=snapshot)
     if receipt is not None:
         refuse_taken(receipt)
     screen = common.screen(session)
     if what is not None and is_operation_id(what):
         options.approve_first(session, what, token_file)
-        done = resume(session, what, manner, account=receipt)
+        manner = manner_of(session, plan_asked(session, what), wait, proof, prove or ())
+        done = resume(session, what, replace(manner, snapshotter=snapshotter), account=receipt)
         tell_receipt(screen, done, copy=_copy_of(session, done.op))
         return
     options.refuse_token(token_file)
@@ -243,7 +242,7 @@ def clean(
         session,
         made,
         run,
-        manner,
+        replace(manner_of(session, made, wait, proof, prove or ()), snapshotter=snapshotter),
         confirm,
         always_ask=asking.confirm,
         account=receipt,
@@ -261,10 +260,11 @@ def undo(
     common: options.Common,
 ) -> None:
     """Put back everything that an operation moved; newer entries of the cache are kept."""
+    from go_cache_safeguard.flows.provers import prover_named
     from go_cache_safeguard.flows.undo import undo as run_undo
 
     session = common.session()
-    undone = run_undo(session, op, _manner(session, None, proof, prove).prover)
+    undone = run_undo(session, op, prover_named(session, proof, prove or ()))
     screen = common.screen(session)
     if common.json:
         screen.document("undo", 1, undone.as_value())
@@ -287,11 +287,11 @@ def recover(
     common: options.Common,
 ) -> None:
     """After a crash: finish or undo whatever was under way. Safe to run at any time, and again."""
+    from go_cache_safeguard.flows.provers import provers_after
     from go_cache_safeguard.flows.recover import recover as run_recover
 
     session = common.session()
-    manner = _manner(session, wait, proof, None)
-    done = run_recover(session, manner.prover, wait_s=manner.wait_s)
+    done = run_recover(session, provers_after(session, proof), wait_s=waiting(session, wait))
     screen = common.screen(session)
     if common.json:
         screen.document("recover", 1, {"operations": [one.as_value() for one in done]})
@@ -421,17 +421,28 @@ def how_to_dispose(session: "Session", screen: "Screen", asking: options.Asking,
     return How(person, always, asking.replaces or "")
 
 
-def _manner(session: "Session", wait: str | None, proof: str | None, prove: list[str] | None) -> "Manner":
-    from go_cache_safeguard.flows.packages import Wanted as Proved
-    from go_cache_safeguard.flows.prove import prover_for, steps_of
+def plan_asked(session: "Session", op: str) -> "Plan":
+    """The plan that an operation was asked with."""
+    from go_cache_safeguard.flows.clean import kept_plan
+
+    with session.journal(read_only=True) as journal:
+        return kept_plan(session, journal.operation(op))
+
+
+def manner_of(
+    session: "Session", plan: "Plan", wait: str | None, proof: str | None, prove: "Sequence[str]" = ()
+) -> "Manner":
+    """How a plan that was made earlier is carried out: with the proof that such a plan is due, whichever command does it."""
+    from go_cache_safeguard.flows.provers import prover_before
     from go_cache_safeguard.flows.remove import Manner
 
-    steps = steps_of(proof or session.config.choice("clean.proof"), packages=bool(prove))
+    return Manner(waiting(session, wait), prover_before(session, plan, proof, prove))
+
+
+def waiting(session: "Session", wait: str | None) -> int:
+    """How long outputs wait for running go commands, in seconds: as typed, or as usual."""
     wait_s = options.duration(wait, "--wait")
-    return Manner(
-        wait_s=session.default_wait_s if wait_s is None else wait_s,
-        prover=prover_for(steps, Proved(tuple(prove or ["./..."]))),
-    )
+    return session.default_wait_s if wait_s is None else wait_s
 
 
 def _copying(session: "Session", key: Path | None, file: Path | None, *, repository: bool) -> "Snapshotter | None":

@@ -181,6 +181,18 @@ def _trace(app: typer.Typer) -> None:
     trace.register(app)
 
 
+def _traces(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import traces
+
+    app.add_typer(traces.app, name="traces")
+
+
+def _signals(app: typer.Typer) -> None:
+    from go_cache_safeguard.cli import signals
+
+    app.add_typer(signals.app, name="signals")
+
+
 def _config(app: typer.Typer) -> None:
     from go_cache_safeguard.cli import config_show
 
@@ -212,6 +224,8 @@ _PARTS: Mapping[Callable[[typer.Typer], None], tuple[str, ...]] = {
     _shim: ("shim",),
     _trace: ("trace",),
     _cacheprog: ("cacheprog",),
+    _traces: ("traces",),
+    _signals: ("signals",),
     _config: ("config",),
 }
 """What adds which commands, in the order of the help."""

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from go_cache_safeguard.flows.remove import Manner
     from go_cache_safeguard.flows.session import Session
 
-_ROOTS = "roots"
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -133,7 +131,7 @@ def gc(
     how = _How(wait, proof, checks, receipt, asking)
     if what is not None and is_operation_id(what):
         options.approve_first(session, what, token_file)
-        manner = _manner(session, plan_of(session, what), how)
+        manner = act.manner_of(session, act.plan_asked(session, what), wait, proof)
         act.tell_receipt(screen, resume(session, what, manner, account=receipt))
         return
     options.refuse_token(token_file)
@@ -234,27 +232,14 @@ def read_plan(path: str) -> "Plan":
         ) from error
 
 
-def plan_of(session: "Session", op: str) -> "Plan":
-    """The plan that an operation was asked with."""
-    from go_cache_safeguard.flows.clean import kept_plan
-
-    with session.journal(read_only=True) as journal:
-        return kept_plan(session, journal.operation(op))
-
-
-def _manner(session: "Session", plan: "Plan", how: _How, found: "Collection | None" = None) -> "Manner":
-    from go_cache_safeguard.flows.gc import known_names, roots_prover
-    from go_cache_safeguard.flows.prove import prover_for, steps_of
+def _manner(session: "Session", plan: "Plan", how: _How, found: "Collection | None") -> "Manner":
+    from go_cache_safeguard.flows.gc import known_names
+    from go_cache_safeguard.flows.provers import gc_prover
     from go_cache_safeguard.flows.remove import Manner
 
-    steps = [step.strip() for step in (_ROOTS if how.proof is None else how.proof).split(",")]
-    others = prover_for(steps_of(",".join(step for step in steps if step != _ROOTS), packages=False))
-    known = frozenset[str]() if found is None else known_names(found.asked)
-    wait_s = options.duration(how.wait, "--wait")
-    return Manner(
-        wait_s=session.default_wait_s if wait_s is None else wait_s,
-        prover=roots_prover(plan, others, known) if _ROOTS in steps else others,
-    )
+    if found is None:
+        return act.manner_of(session, plan, how.wait, how.proof)
+    return Manner(act.waiting(session, how.wait), gc_prover(plan, how.proof, known_names(found.asked)))
 
 
 def _tell_collection(screen: "Screen", found: "Collection", *, explain: bool, quiet: bool) -> None:

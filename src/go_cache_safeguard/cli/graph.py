@@ -66,7 +66,8 @@ def graph(
     measure: Annotated[
         bool,
         typer.Option(
-            "--measure", help="Build once in an empty cache that is gone afterwards, and remember what it cost."
+            "--measure",
+            help="Build once in an empty cache that is gone afterwards, with --tests the tests, too, and remember what it cost.",
         ),
     ] = False,
     gocache: options.GoCache = None,
@@ -93,7 +94,7 @@ def graph(
     )
     screen = Screen(as_json=form is not Format.TABLE, color=session.config.choice("output.color"))
     if measure:
-        _tell_measured(screen, run_measure(session, packages or []))
+        _tell_measured(screen, run_measure(session, packages or [], tests=tests))
         return
     report = report_graph(session, session.gocache(gocache), packages or [], tests=tests)
     _show(session, screen, report, _View(form=form, reverse=reverse, edit=edit, everything=everything, top=top))

@@ -75,7 +75,7 @@ def collect(
         refuse_taken(receipt)
     if what is not None and is_operation_id(what):
         options.approve_first(session, what, token_file)
-        manner = _manner(gc.plan_of(session, what), proof)
+        manner = act.manner_of(session, act.plan_asked(session, what), None, proof)
         act.tell_receipt(screen, resume(session, what, manner, account=receipt))
         return
     options.refuse_token(token_file)
@@ -130,7 +130,7 @@ def _collect(
     act.tell_receipt(screen, done)
 
 
-def _manner(plan: "Plan", proof: str, known: frozenset[Path] = frozenset()) -> "Manner":
+def _manner(plan: "Plan", proof: str, known: frozenset[Path]) -> "Manner":
     from go_cache_safeguard.flows.mod_gc import mod_prover
     from go_cache_safeguard.flows.remove import Manner
 

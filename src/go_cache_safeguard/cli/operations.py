@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from go_cache_safeguard.cli import options
+from go_cache_safeguard.cli import options, redis_purge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,11 +91,14 @@ def show(
     seen = [(str(record.data.get("approver", "")), str(record.data[SEEN])) for record in records if SEEN in record.data]
     if json:
         told = [{"approver": who, "sha256": digest} for who, digest in seen]
-        screen.document("op", 1, {**as_value(operation, ballot), "seen": told})
+        waves = redis_purge.as_rows(redis_purge.waves_of(session, op)) if _in_waves(operation) else []
+        screen.document("op", 1, {**as_value(operation, ballot), "seen": told, **({"waves": waves} if waves else {})})
         return
     _show(screen, operation, ballot, [record.data for record in records if record.step == REVIEWED])
     for who, digest in seen:
         screen.line(f"  {'evidence':<12} {who} had seen {digest}")
+    if _in_waves(operation):
+        redis_purge.tell_waves(screen, redis_purge.waves_of(session, op))
 
 
 @app.command()
@@ -250,6 +253,10 @@ def token(
         Screen(as_json=True).document("token", 1, {"op": op, "file": str(output), "lifetime_s": lifetime_s})
     else:
         typer.echo(f"the token is in {output}; `ops approve {op} --token-file {output}` uses it")
+
+
+def _in_waves(operation: "Operation") -> bool:
+    return operation.data.get("kind") == "redis" and list(operation.data.get("selectors", ()))[:1] == ["purge"]
 
 
 def _typed(operation: "Operation") -> str:

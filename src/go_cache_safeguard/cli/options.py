@@ -178,6 +178,7 @@ def session(
         typer.BadParameter: A `--set` is not KEY=VALUE.
     """
     from go_cache_safeguard.cli.progress import progress_for
+    from go_cache_safeguard.flows.observing import observe
     from go_cache_safeguard.flows.session import open_session
 
     arguments: dict[str, str] = {}
@@ -190,11 +191,12 @@ def session(
         arguments["state.dir"] = state_dir
     opened = open_session(arguments, progress=progress_for(quiet=quiet or json))
     _OPENED.append(opened)
+    observe(opened)
     return opened
 
 
 def afterwards(failed: Failure | None = None) -> None:
-    """When a command is over, however it ended: bring alerts and metrics up to date if it wrote to the journal.
+    """When a command is over, however it ended: bring alerts and metrics up to date if it wrote to the journal, send telemetry.
 
     Args:
         failed: Why it failed, if it did.
@@ -206,6 +208,9 @@ def afterwards(failed: Failure | None = None) -> None:
             from go_cache_safeguard.flows.alerts import afterwards as tell
 
             tell(opened, lambda text: typer.echo(text, err=True), failed)
+        from go_cache_safeguard.flows.observing import finish
+
+        finish(opened)
 
 
 def of_hook(hook: str | None, wait: str | None, *, detach: bool) -> list[str]:

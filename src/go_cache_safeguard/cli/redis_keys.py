@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from go_cache_safeguard.cli import act, options, redis_harden
+from go_cache_safeguard.cli import act, options, redis_harden, redis_purge
 from go_cache_safeguard.core.errors import ExitCode, UsageFailure
 from go_cache_safeguard.core.size import format_size
 
@@ -85,6 +85,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command()(check)
     app.command("del")(del_)
+    app.command("purge")(purge_keys)
     for command in (unlink, flush, resume, undo):
         app.command()(command)
     app.add_typer(trash, name="trash")
@@ -152,18 +153,43 @@ def flush(
     *,
     db: Annotated[int | None, typer.Option("--db", metavar="N", help="This database; default: the URL's.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every database of the server.")] = False,
+    gating: redis_purge.Gating,
     removing: Removing,
     asking: options.Asking,
     common: options.Common,
 ) -> None:
-    """Remove every key that is there now, so that it can be undone. FLUSHDB itself is never sent; newer keys stay."""
+    """Remove every key that is there now, so that it can be undone. FLUSHDB itself is never sent; newer keys stay.
+
+    With --gate it goes in waves, as `redis purge` does.
+    """
     from go_cache_safeguard.flows.redis_plan import Wanted
 
     if db is not None and everything:
         raise UsageFailure("--db and --all exclude each other", not_done="nothing was removed")
-    session = common.session(*removing.settings(None), *asking.settings)
+    session = common.session(*removing.settings(None), *asking.settings, *gating.settings)
     wanted = Wanted("FLUSHALL" if everything else "FLUSHDB", everything=True)
-    _remove(session, common.screen(session), wanted, removing, asking, db=db)
+    waves = None if gating.gate is None else gating
+    _remove(session, common.screen(session), wanted, removing, asking, db=db, gating=waves)
+
+
+@options.grouped
+def purge_keys(
+    patterns: Annotated[list[str], typer.Argument(metavar="PATTERN", help="As in SCAN.")],
+    *,
+    escaped: Escaped = False,
+    block_ttl_threshold: Threshold = None,
+    gating: redis_purge.Gating,
+    removing: Removing,
+    asking: options.Asking,
+    common: options.Common,
+) -> None:
+    """Remove keys in waves that grow as long as the services that depend on them stay well; a wave that harms is put back.
+
+    Every wave is judged while it goes and after it. No data are a pause; a pause that is too long stops, and `redis resume` goes on.
+    """
+    session = common.session(*removing.settings(block_ttl_threshold), *asking.settings, *gating.settings)
+    wanted = _wanted("UNLINK", [], patterns, escaped=escaped)
+    _remove(session, common.screen(session), wanted, removing, asking, gating=gating)
 
 
 @options.grouped
@@ -189,7 +215,7 @@ def resume(
     if is_about_rules(session, op):
         redis_harden.carry_on(session, op, receipt, json=common.json)
         return
-    _tell_receipt(common.screen(session), go_on(session, op, account=receipt))
+    _tell_receipt(session, common.screen(session), go_on(session, op, account=receipt))
 
 
 @options.grouped
@@ -377,18 +403,25 @@ def _remove(
     asking: options.Asking,
     *,
     db: int | None = None,
+    gating: redis_purge.Gating | None = None,
 ) -> None:
     from go_cache_safeguard.core.policy import decide
     from go_cache_safeguard.flows.account import refuse_taken
     from go_cache_safeguard.flows.clean import clean
+    from go_cache_safeguard.flows.purge_waves import execute_waves
     from go_cache_safeguard.flows.redis_removal import execute
 
     if removing.receipt is not None:
         refuse_taken(removing.receipt)
     found, verdicts = _surveyed(session, removing.url, wanted, db)
+    if gating is not None:
+        found = redis_purge.gated(session, found, gating)
     if removing.dry_run:
         decision = decide(session.config.policy(), verdicts, removing=found.plan.total, of=found.plan.whole)
-        _tell_plan(screen, "redis-dry-run", found, verdicts, type(decision).__name__.lower())
+        if gating is not None and not screen.as_json:
+            redis_purge.tell_forecast(screen, session, found)
+        more = {} if gating is None else {"waves": redis_purge.forecast_of(session, found)}
+        _tell_plan(screen, "redis-dry-run", found, verdicts, type(decision).__name__.lower(), **more)
         return
     if not found.plan.items:
         _tell_nothing(screen)
@@ -401,23 +434,27 @@ def _remove(
     confirm = options.confirming(session, screen, options.person_at(screen, show), always=asking.confirm)
     if not screen.as_json:
         _show(screen, found)
+        if gating is not None:
+            redis_purge.tell_forecast(screen, session, found)
     done = clean(
         session,
         found.plan,
         lambda: verdicts,
-        execute,
+        execute if gating is None else execute_waves,
         confirm,
         always_ask=asking.confirm,
         account=removing.receipt,
         replaces=asking.replaces or "",
     )
-    _tell_receipt(screen, done)
+    _tell_receipt(session, screen, done)
 
 
-def _tell_plan(screen: "Screen", schema: str, found: "Survey", verdicts: "list[Verdict]", decision: str) -> None:
+def _tell_plan(
+    screen: "Screen", schema: str, found: "Survey", verdicts: "list[Verdict]", decision: str, **more: object
+) -> None:
     if screen.as_json:
         rows = [verdict.as_value() for verdict in verdicts]
-        value: dict[str, object] = {"plan": _plan_value(found), "verdicts": rows}
+        value: dict[str, object] = {"plan": _plan_value(found), "verdicts": rows, **more}
         screen.document(schema, 1, {**value, "decision": decision} if decision else value)
         return
     _show(screen, found)
@@ -488,9 +525,11 @@ def _tell_nothing(screen: "Screen") -> None:
     screen.line("no such key is there; nothing to do")
 
 
-def _tell_receipt(screen: "Screen", receipt: "Receipt") -> None:
+def _tell_receipt(session: "Session", screen: "Screen", receipt: "Receipt") -> None:
+    waves = redis_purge.waves_of(session, receipt.op)
     if screen.as_json:
-        screen.document("redis-removal", 1, receipt.as_value())
+        told = {"waves": redis_purge.as_rows(waves)} if waves else {}
+        screen.document("redis-removal", 1, {**receipt.as_value(), **told})
         return
     screen.line(f"{receipt.state}  {receipt.op}", "bold green" if receipt.state == "DONE" else "bold yellow")
     screen.line(
@@ -504,6 +543,7 @@ def _tell_receipt(screen: "Screen", receipt: "Receipt") -> None:
             screen.line(f"  {count:,} {text}")
     for name, why in receipt.failed:
         screen.line(f"  stays: {name}: {why}", "yellow")
+    redis_purge.tell_waves(screen, waves)
     for text in receipt.proof:
         screen.line(f"  proof: {text}")
     screen.line(f"  undo: go-cache-safeguard redis undo {receipt.op}")

@@ -106,7 +106,7 @@ def proxy(
         from go_cache_safeguard.flows.redis_voice import Voice
         from go_cache_safeguard.flows.redis_workers import run
 
-        raise typer.Exit(run(first, session, Voice(json)))
+        raise typer.Exit(run(first, session, Voice(json, log_json=first.config.choice("log.format") == "json")))
     from go_cache_safeguard.cli.screen import Screen
 
     arranged = arrange(first.config)

@@ -61,7 +61,12 @@ def serve(
     arguments = dict(text.partition("=")[::2] for text in given)
     if state_dir is not None:
         arguments["state.dir"] = state_dir
-    typer.echo(f"serving at {session.config.text('serve.url') or session.config.text('serve.listen')}", err=True)
+    said = f"serving at {session.config.text('serve.url') or session.config.text('serve.listen')}"
+    if session.config.choice("log.format") == "json":
+        from go_cache_safeguard.telemetry.logs import json_line
+
+        said = json_line("info", "serve", said)
+    typer.echo(said, err=True)
     raise typer.Exit(run(session, arguments))
 
 

@@ -1,7 +1,7 @@
 """Lengths of time, as people write and read them.
 
 Knows:     `90s`, `30m`, `12h`, `5d`, `2w` and their sums (`1h30m`).
-Called by: the command line, config, renderers.
+Called by: the command line, config, renderers, `telemetry.rules`.
 Never:     asks what time it is.
 """
 
@@ -22,6 +22,18 @@ def parse_duration(text: str) -> int:
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise ValueError(f"{text!r} is not {ALLOWED}")
     return sum(int(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def parse_milliseconds(text: str) -> int:
+    """Read a length of time in milliseconds: `250ms`, or what `parse_duration` reads.
+
+    Raises:
+        ValueError: The text is not one; the message says what is allowed.
+    """
+    number = text.strip().removesuffix("ms")
+    if number != text.strip() and number.isascii() and number.isdigit():
+        return int(number)
+    return parse_duration(text) * 1_000
 
 
 def format_duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ Source:    Prometheus text format 0.0.4; node_exporter's README, "Textfile Colle
 import json
 import os
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,7 +35,17 @@ _LINE = re.compile(rb"^(?P<series>[a-z_]+(?:\{[a-z_]+=\"[a-z_]+\"\})?) (?P<value
 class Report:
     """The figures of one build."""
 
-    def __init__(self, counts: Counts, damaged: int, remote: SecondLevel | None) -> None:
+    def __init__(self, counts: Counts, damaged: int, remote: SecondLevel | None, *, took_ns: int) -> None:
+        """Made when the build is over.
+
+        Args:
+            counts: What was answered.
+            damaged: Contents of this machine's cache that were not used.
+            remote: The second level.
+            took_ns: How long we served, by a clock that nobody sets.
+        """
+        self._ended_ns = time.time_ns()
+        self._began_ns = self._ended_ns - took_ns
         self._counts = counts
         self._damaged = damaged
         self._remote = remote
@@ -65,12 +76,19 @@ class Report:
     def as_value(self) -> dict[str, object]:
         """For a program."""
         counts = self._counts
-        value: dict[str, object] = {"schema": SCHEMA, "damaged": self._damaged}
+        value: dict[str, object] = {
+            "schema": SCHEMA,
+            "host": os.uname().nodename,
+            "began_ns": self._began_ns,
+            "ended_ns": self._ended_ns,
+            "damaged": self._damaged,
+        }
         value |= {name: getattr(counts, name) for name in Counts.__slots__}
         if self._remote is not None:
             traffic = self._remote.traffic
             value["remote"] = {name: getattr(traffic, name) for name in traffic.__slots__} | {
-                "trouble": self._remote.trouble
+                "namespace": self._remote.namespace,
+                "trouble": self._remote.trouble,
             }
         return value
 
@@ -102,8 +120,10 @@ class Report:
         return added
 
     def write(self, file: str, metrics: str) -> list[str]:
-        """Append to the summary file and count in the textfile; what went wrong, as lines."""
+        """Tell the second level, append to the summary file and count in the textfile; what went wrong there, as lines."""
         problems = []
+        if self._remote is not None and self._remote.wants_builds:
+            self._remote.tell(json.dumps(self.as_value()).encode())
         try:
             if file:
                 _append(file, json.dumps(self.as_value()) + "\n")

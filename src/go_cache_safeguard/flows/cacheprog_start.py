@@ -9,6 +9,7 @@ Source:    cmd/go exports GOCACHE to its children (cmd/go/main.go, go1.24 to go1
 
 import os
 import sys
+import time
 
 from go_cache_safeguard.gocache.progproto import hello
 
@@ -126,6 +127,7 @@ def start(arguments: "Sequence[str]") -> int | None:
 
 def serve(wish: Wish) -> None:
     """Everything after the first line."""
+    began_ns = time.monotonic_ns()
     if os.getpid() != os.getpgrp():
         os.setsid()  # Ctrl-C is for go, which then ends us by closing stdin; `signal` would take milliseconds to load
     named = wish.gocache or os.environ.get("GOCACHE", "")
@@ -159,7 +161,7 @@ def serve(wish: Wish) -> None:
         remote, trouble = _remote(config, native, trouble)
     server = Server(native, inlet=0, outlet=1, remote=remote, greeted=True)
     server.run()
-    _afterwards(wish, config, server, native=native, remote=remote, trouble=trouble)
+    _afterwards(wish, config, server, native=native, remote=remote, trouble=trouble, began_ns=began_ns)
 
 
 def state_dir(environ: "Mapping[str, str]") -> str:
@@ -295,27 +297,34 @@ def _afterwards(
     native: "Native",
     remote: "SecondLevel | None",
     trouble: str,
+    began_ns: int,
 ) -> None:
     """Say what is to be said; a damaged content always is. Then let go of stdout, which go waits for, and write files."""
+    as_json = config is not None and config.choice("log.format") == "json"
     lines = [f"damaged, so not used and built again: {note}" for note in native.notes]
     lines += [trouble] if trouble else []
     file, metrics = (config.text(f"cacheprog.{name}") if config else "" for name in ("summary_file", "metrics"))
-    if wish.summary or file or metrics:
+    if wish.summary or file or metrics or (remote is not None and remote.wants_builds):
         from go_cache_safeguard.flows.cacheprog_report import Report  # noqa: PLC0415 - only when asked
 
-        report = Report(server.counts, native.damaged, remote)
+        report = Report(server.counts, native.damaged, remote, took_ns=time.monotonic_ns() - began_ns)
         lines += report.lines() if wish.summary else []
-        _say(lines)
+        _say(lines, as_json=as_json)
         os.close(1)
         for problem in report.write(file, metrics):
-            _say([problem])
+            _say([problem], as_json=as_json)
     else:
-        _say(lines)
+        _say(lines, as_json=as_json)
     native.close()
 
 
-def _say(lines: "list[str]") -> None:
-    text = "".join(f"go-cache-safeguard: {line}\n" for line in lines)
+def _say(lines: "list[str]", *, as_json: bool) -> None:
+    if as_json and lines:
+        from go_cache_safeguard.telemetry.logs import json_line  # noqa: PLC0415 - only when asked, and with something to say
+
+        text = "".join(json_line("info", "cacheprog", line) + "\n" for line in lines)
+    else:
+        text = "".join(f"go-cache-safeguard: {line}\n" for line in lines)
     if text:
         try:
             os.write(2, text.encode("utf-8", "backslashreplace"))

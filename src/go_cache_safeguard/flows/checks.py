@@ -30,6 +30,8 @@ from go_cache_safeguard.gomod.checks import build_plan
 from go_cache_safeguard.gomod.checks import drift as module_drift
 from go_cache_safeguard.gomod.checks import integrity as module_integrity
 from go_cache_safeguard.gotool.complaint import printable
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 from go_cache_safeguard.tree.root import Root, open_root
 
 
@@ -91,12 +93,15 @@ def _chosen(known: Sequence[str], only: Sequence[str] | None) -> Sequence[str]:
 
 def _ask(session: Session, name: str, ask: Callable[[], Verdict]) -> Verdict:
     session.progress.phase(f"checking {name}")
-    try:
-        return ask()
-    except (Failure, OSError) as problem:
-        return Verdict(name, Outcome.UNKNOWN, f"the facts could not be had: {problem}")
-    finally:
-        session.progress.phase("")
+    with span(SpanName.CHECK, check=name) as here:
+        try:
+            verdict = ask()
+        except (Failure, OSError) as problem:
+            verdict = Verdict(name, Outcome.UNKNOWN, f"the facts could not be had: {problem}")
+        finally:
+            session.progress.phase("")
+        here.set(verdict=verdict.outcome)
+        return verdict
 
 
 def _permissions(_session: Session, root: Root) -> Verdict:

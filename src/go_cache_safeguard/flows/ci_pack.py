@@ -11,7 +11,7 @@ A parcel is a directory: `cache.tar.zst` and what `snapshot create` writes besid
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +19,25 @@ from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.errors import ExitCode, Failure, UsageFailure
 from go_cache_safeguard.flows.ci_times import give_back, times_of
 from go_cache_safeguard.flows.inspect import look
+from go_cache_safeguard.flows.interrupt import at_once
 from go_cache_safeguard.flows.liveset import live_set
 from go_cache_safeguard.flows.restore import Restored, open_source, restore
 from go_cache_safeguard.flows.session import Session
-from go_cache_safeguard.flows.snapshot import Created, SignatureBad, Subject, create, private_key, read_key
+from go_cache_safeguard.flows.snapshot import (
+    Created,
+    SignatureBad,
+    SnapshotNotWritten,
+    Subject,
+    create,
+    private_key,
+    read_key,
+)
 from go_cache_safeguard.gocache.entry import Entry
 from go_cache_safeguard.gocache.filetimes import MOST, FileTime, TimesBad, read_times, write_times
 from go_cache_safeguard.gocache.inventory import Inventory
 from go_cache_safeguard.gocache.layout import README, TRIM, action_name, output_name
 from go_cache_safeguard.snapshot.manifest import Kind
+from go_cache_safeguard.snapshot.outfile import NewFolder, filled_or_absent
 from go_cache_safeguard.snapshot.restore import refresh
 from go_cache_safeguard.snapshot.signature import is_signed, sign
 from go_cache_safeguard.tree.root import open_root
@@ -125,7 +135,7 @@ def pack(
 
     Raises:
         UsageFailure: The directory is there.
-        SnapshotNotWritten: The disk is full or fails; the directory is left without an archive.
+        SnapshotNotWritten: The disk is full or fails; nothing is left.
     """
     if os.path.lexists(parcel):
         raise UsageFailure(f"{parcel} is there already", not_done="nothing was written", hint="name a new directory")
@@ -134,12 +144,11 @@ def pack(
         live, how = _live(session, gocache, inventory, project, commands)
         names = _names(inventory, live)
         times = write_times(times_of(root, inventory, live, project))
-    parcel.mkdir(mode=0o755)
+    small = {TIMES: times} | ({} if key is None else {TIMES_SIGNATURE: sign(private_key(session, key), times)})
     subject = Subject(Kind.BUILD, gocache, inventory.identity, names)
-    created = create(session, subject, parcel / ARCHIVE, compress=True, key=key)
-    (parcel / TIMES).write_bytes(times)
-    if key is not None:
-        (parcel / TIMES_SIGNATURE).write_bytes(sign(private_key(session, key), times))
+    with at_once(), filled_or_absent(parcel) as folder:
+        _write(folder, small)
+        created = create(session, subject, parcel / ARCHIVE, compress=True, key=key)  # the last to have its name
     packed = created.manifest.entries
     size = sum(entry.size for entry in packed)
     return Parcel(
@@ -180,6 +189,16 @@ def unpack(session: Session, parcel: Path, gocache: Path, *, project: Path, key:
         journal.note(UNPACKED, {**noted, "snapshot": restored.planned.snapshot})
     given, other = give_back(project, table)
     return Unpacked(restored, given, other)
+
+
+def _write(folder: NewFolder, files: Mapping[str, bytes]) -> None:
+    try:
+        for name, data in files.items():
+            folder.write(name, data)
+    except OSError as error:
+        raise SnapshotNotWritten(
+            f"{folder.path} cannot be written: {error.strerror}", not_done="no parcel was made"
+        ) from error
 
 
 def _table(parcel: Path, key: Path | None) -> tuple[FileTime, ...]:

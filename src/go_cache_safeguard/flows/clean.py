@@ -36,6 +36,8 @@ from go_cache_safeguard.flows.recheck import recheck_cache
 from go_cache_safeguard.flows.remove import Manner, execute
 from go_cache_safeguard.flows.session import Session, new_operation_id
 from go_cache_safeguard.flows.site import FINAL, SERVERS
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 
 if TYPE_CHECKING:
     from go_cache_safeguard.gocache.inventory import Inventory
@@ -157,22 +159,47 @@ def ask(
         },
     )
     _keep_plan(session, op, plan)
-    verdicts = tuple(checks())
+    verdicts = _checked(checks)
     journal.advance(op, State.CHECKED, {"verdicts": [verdict.as_value() for verdict in verdicts]})
-    decision = decide(policy_for(session, plan), verdicts, removing=plan.total, of=plan.whole)
-    if person and isinstance(decision, Allow):
-        decision = Hold((person, *decision.reasons))
+    with span(SpanName.POLICY) as here:
+        decision = decide(policy_for(session, plan), verdicts, removing=plan.total, of=plan.whole)
+        if person and isinstance(decision, Allow):
+            decision = Hold((person, *decision.reasons))
+        here.set(decision=type(decision).__name__.lower())
     reasons: dict[str, Value] = {"reasons": list(decision.reasons)}
     match decision:
         case Allow():
             journal.advance(op, State.ALLOWED, reasons)
         case Hold():
             expires_s = int(time.time()) + session.config.seconds("approval.expires")
-            held = {**reasons, "expires_s": expires_s, "terms": terms.as_value(), **contents_of(session, plan, seen)}
+            held = {
+                **reasons,
+                "expires_s": expires_s,
+                "terms": terms.as_value(),
+                **contents_of(session, plan, seen),
+                **_lately(session, plan),
+            }
             journal.advance(op, State.HELD, held)
         case Refuse():
             journal.advance(op, State.REFUSED, reasons)
     return Asked(op, plan, verdicts, decision)
+
+
+def _lately(session: Session, plan: Plan) -> dict[str, Value]:
+    """What was wrong among the services that use a server; a cache of files has none."""
+    if plan.kind not in SERVERS:
+        return {}
+    from go_cache_safeguard.flows.anomalies import wrong_lately  # noqa: PLC0415 - only when it is held
+
+    return wrong_lately(session)
+
+
+def _checked(checks: Callable[[], Sequence[Verdict]]) -> tuple[Verdict, ...]:
+    with span(SpanName.CHECK) as here:
+        verdicts = tuple(checks())
+        for verdict in verdicts:
+            here.event("verdict", check=verdict.check, verdict=verdict.outcome)
+    return verdicts
 
 
 def clean(
@@ -207,14 +234,30 @@ def clean(
     """
     elsewhere = somewhere_else(session)
     channels_of(session)  # what cannot be used ends this before anything is asked
-    with session.journal() as journal:
+    op = new_operation_id()
+    with span(SpanName.OPERATION, op=op, **words_of(plan)) as here, session.journal() as journal:
         somebody = _CONFIRMED if always_ask and (elsewhere or confirm is None) else ""
         if plan.kind in FINAL and asks_for_good(session):
             somebody = _FOR_GOOD
         about = {**_instead_of(journal, plan, replaces), **({"final": _NO_WAY_BACK} if plan.kind in FINAL else {})}
-        asked = ask(session, journal, plan, checks, person=somebody, about=about, seen=seen)
+        asked = ask(session, journal, plan, checks, op=op, person=somebody, about=about, seen=seen)
+        here.set(decision=type(asked.decision).__name__.lower())
         with _accounted(session, journal, asked.op, account):
-            return _go_on(session, journal, asked, manner, elsewhere or confirm, always_ask=always_ask)
+            receipt = _go_on(session, journal, asked, manner, elsewhere or confirm, always_ask=always_ask)
+        here.set(outcome=receipt.state.value.lower())
+        return receipt
+
+
+def words_of(plan: Plan) -> dict[str, str | int]:
+    """What a span says of a plan."""
+    return {
+        "kind": plan.kind,
+        "target": plan.target,
+        "digest": plan.digest,
+        "keys": len(plan.items),
+        "size": plan.total,
+        "actor": plan.requester,
+    }
 
 
 def policy_for(session: Session, plan: Plan) -> Policy:
@@ -282,10 +325,14 @@ def _carry_out(session: Session, journal: "Journal", op: str, plan: Plan, manner
             hint=_next(plan, op),
         )
     try:
-        if isinstance(manner, Manner):
-            recheck_cache(session, journal, op, plan)
-            return execute(session, journal, op, plan, manner)
-        return manner(session, journal, op, plan)
+        with span(SpanName.EXECUTE, op=op, **words_of(plan)) as here:
+            if isinstance(manner, Manner):
+                recheck_cache(session, journal, op, plan)
+                receipt = execute(session, journal, op, plan, manner)
+            else:
+                receipt = manner(session, journal, op, plan)
+            here.set(outcome=receipt.state.value.lower())
+        return receipt
     finally:
         tell_server(session, journal)
 
@@ -304,7 +351,8 @@ def _typed_right(typed: str, plan: Plan) -> bool:
 
 
 def _approve_here(session: Session, journal: "Journal", asked: Asked, confirm: Confirm | None) -> None:
-    typed = confirm(asked) if confirm is not None else ""
+    with span(SpanName.WAIT, op=asked.op, channel="terminal"):
+        typed = confirm(asked) if confirm is not None else ""
     if not typed:
         announce(session, journal, asked.op, session.progress.say)
         raise Held(
@@ -325,10 +373,14 @@ def _approve_here(session: Session, journal: "Journal", asked: Asked, confirm: C
 def _approve_elsewhere(session: Session, journal: "Journal", whom: Hook | Link, kind: str, op: str) -> None:
     """Ask the server, or tell the hook; return once it is approved."""
     if isinstance(whom, Link):
-        operation, trouble = decide_there(session, journal, whom, op)
+        with span(SpanName.WAIT, op=op, channel="server") as here:
+            operation, trouble = decide_there(session, journal, whom, op)
+            here.set(state=operation.state)
         hint = f"people decide at {whom.target.name}; then `{executed_by(kind, op)}`"
     else:
-        operation, trouble = ask_elsewhere(session, journal, op)
+        with span(SpanName.WAIT, op=op, channel="hook") as here:
+            operation, trouble = ask_elsewhere(session, journal, op)
+            here.set(state=operation.state)
         hint = f"`go-cache-safeguard ops approve {op}` (by somebody who may), then `{executed_by(kind, op)}`"
     match operation.state:
         case State.APPROVED:

@@ -27,6 +27,8 @@ from go_cache_safeguard.flows.inbox import WAITING, Books, Inbox, Opens, Page
 from go_cache_safeguard.flows.leafing import Leaf, leaf_of
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.journal.record import Entry, Record
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 
 __all__ = [
     "WAITING",
@@ -190,7 +192,7 @@ class Desk:
             NoSuchOperation: There is none of this name.
         """
         self._is_here(op, voter)
-        return self._cast(op, lambda case: ballots.approve(case, voter, typed, seen))
+        return self._cast(op, lambda case: ballots.approve(case, voter, typed, seen), "approve", voter.principal)
 
     def redeem(self, op: str, token: Token, by: str) -> Ballot:
         """A token comes back; it counts once, for the person whom it was given to.
@@ -203,7 +205,7 @@ class Desk:
         Raises:
             NotApproved: It does not count, and why.
         """
-        return self._cast(op, lambda case: ballots.redeem(case, token, by))
+        return self._cast(op, lambda case: ballots.redeem(case, token, by), "redeem", by)
 
     def mint(self, op: str, voter: Voter, lifetime_s: int) -> Token:
         """Give out a token with which this one plan can be approved once, in the name of this person.
@@ -238,7 +240,10 @@ class Desk:
             NotApproved: It is not for this person to say, or it is decided.
         """
         self._is_here(op, voter)
-        return self._settle(op, lambda case: ballots.reject(case, voter, why), "nothing changed")
+        with span(SpanName.APPROVAL, op=op, decision="reject", actor=voter.principal) as here:
+            operation = self._settle(op, lambda case: ballots.reject(case, voter, why), "nothing changed")
+            here.set(state=operation.state)
+        return operation
 
     def cancel(self, op: str, by: Voter, why: str) -> Operation:
         """Take it back: who asked, or one of those who may approve what is approved; while nothing was touched.
@@ -270,7 +275,9 @@ class Desk:
             NotApproved: It does not count, and why.
         """
         self._is_here(op, voter)
-        return self._cast(op, lambda case: ballots.break_glass(case, voter, typed, reason))
+        return self._cast(
+            op, lambda case: ballots.break_glass(case, voter, typed, reason), "break-glass", voter.principal
+        )
 
     def review(self, op: str, voter: Voter, finding: str, text: str) -> Operation:
         """Say afterwards whether the glass was broken for a good reason.
@@ -346,10 +353,11 @@ class Desk:
     def _case(self, operation: Operation, records: Sequence[Record], now_s: float) -> Case:
         return Case(operation, records, now_s, self.rules)
 
-    def _cast(self, op: str, judge: Callable[[Case], Answer]) -> Ballot:
+    def _cast(self, op: str, judge: Callable[[Case], Answer], decision: str, by: str) -> Ballot:
         """A decision that would let it go on; where a server decides, only there."""
         self._is_decided_here(op, f"{op} stays as it is", "approve it there; `approval.server` names the place")
-        self._settle(op, judge, f"{op} stays as it is")
+        with span(SpanName.APPROVAL, op=op, decision=decision, actor=by) as here:
+            here.set(state=self._settle(op, judge, f"{op} stays as it is").state)
         return self.ballot(op)
 
     def _settle(self, op: str, judge: Callable[[Case], Answer], not_done: str) -> Operation:

@@ -20,6 +20,7 @@ from go_cache_safeguard.approval.eyes import Denied
 from go_cache_safeguard.approval.notify import Pinned, hang_up, judged_addresses, said
 from go_cache_safeguard.approval.webhook import Target
 from go_cache_safeguard.core.canonical import Value, canonical
+from go_cache_safeguard.telemetry.span import outgoing
 
 MOST_BYTES = 1 << 20
 """An answer is never larger."""
@@ -134,6 +135,7 @@ def _headers(link: Link, body: bytes | None) -> dict[str, str]:
         "Accept": "application/json",
         "User-Agent": "go-cache-safeguard",
         "Connection": "close",
+        **outgoing(),
         **kind,
     }
 

@@ -22,6 +22,8 @@ from go_cache_safeguard.gocache.disk import Level, inspect
 from go_cache_safeguard.gocache.graph import Graph, make_graph
 from go_cache_safeguard.gocache.inventory import Output
 from go_cache_safeguard.gocache.layout import printable
+from go_cache_safeguard.gotool.actiongraph import BuildAction
+from go_cache_safeguard.gotool.run import Ran
 from go_cache_safeguard.tree.root import open_root
 
 
@@ -112,8 +114,13 @@ def report_graph(session: Session, gocache: Path, patterns: Sequence[str], *, te
     return Report(gocache, asked.version, target, wanted, graph, known.rate, entries, notes)
 
 
-def measure(session: Session, patterns: Sequence[str]) -> Measured:
+def measure(session: Session, patterns: Sequence[str], *, tests: bool = False) -> Measured:
     """Build packages once in an empty cache of our own, and remember what each of them cost.
+
+    Args:
+        session: Who asks.
+        patterns: As for `go build`; empty for the whole module or workspace.
+        tests: Also build their tests, and run none.
 
     Raises:
         CannotPlan: They cannot be built, or go does not say what it did.
@@ -122,13 +129,18 @@ def measure(session: Session, patterns: Sequence[str]) -> Measured:
     with planner(session, session.cwd) as (asked, _notes):
         wanted = asked.patterns(patterns)
         session.progress.phase(f"building {' '.join(wanted)} in an empty cache")
-        path = asked.folder / "graph.json"
-        ran = asked.run("build", f"-debug-actiongraph={path}", "-o", os.devnull, "--", *wanted)
-        if ran.exit_code:
-            raise cannot(ran, "build")
+        ran: list[Ran] = []
+        actions: list[BuildAction] = []
+        for words in (("build",), ("test", "-c")) if tests else (("build",),):
+            path = asked.folder / f"graph-{words[0]}.json"
+            ran.append(asked.run(*words, f"-debug-actiongraph={path}", "-o", os.devnull, *wanted))
+            if ran[-1].exit_code:
+                raise cannot(ran[-1], words[0])
+            actions += asked.graph(path)
         session.progress.phase("")
-        steps = record_costs(session, asked.graph(path), toolchain=asked.version, outputs=_outputs(asked))
-    return Measured(asked.version, wanted, steps, ran.cpu_ns / 1e9, ran.wall_ns / 1e9, costs(session).rate)
+        steps = record_costs(session, actions, toolchain=asked.version, outputs=_outputs(asked))
+    cpu_ns, wall_ns = sum(one.cpu_ns for one in ran), sum(one.wall_ns for one in ran)
+    return Measured(asked.version, wanted, steps, cpu_ns / 1e9, wall_ns / 1e9, costs(session).rate)
 
 
 def find_package(report: Report, named: str, cwd: Path) -> str:

@@ -24,10 +24,10 @@ _COLUMNS: Json = [
     {"name": "imported by", "unit": "count"},
     {"name": "API edit compiles", "unit": "count"},
     {"name": "writes", "unit": "bytes"},
-    {"name": "CPU s", "unit": "seconds"},
+    {"name": "CPU time", "unit": "seconds"},
     {"name": "links", "unit": "count"},
     {"name": "body edit compiles", "unit": "count"},
-    {"name": "CPU s saved", "unit": "seconds"},
+    {"name": "CPU time saved", "unit": "seconds"},
     {"name": "without size or price", "unit": "count"},
 ]
 
@@ -91,7 +91,8 @@ def _row(report: Report, name: str) -> Json:
 
 def _note(report: Report, name: str) -> str:
     node = report.graph.nodes[name]
-    return f"{node.found}, {_price(node.cost)}; {len(report.graph.dependents(name)):,} packages depend on it"
+    count = len(report.graph.dependents(name))
+    return f"{node.found}, {_price(node.cost)}; {count:,} package{' depends' if count == 1 else 's depend'} on it"
 
 
 def _rate(rate: Rate) -> str:

@@ -11,7 +11,6 @@ The page has no picture, font or link from anywhere. It names packages, director
 """
 
 import json
-import os
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +22,6 @@ from string import Template
 from typing import TypeAlias
 
 from go_cache_safeguard import __version__
-from go_cache_safeguard.core.errors import UsageFailure
 from go_cache_safeguard.core.size import format_size
 from go_cache_safeguard.flows.growth import per_day
 from go_cache_safeguard.flows.xray import XRay
@@ -31,7 +29,7 @@ from go_cache_safeguard.gocache.inventory import Output
 from go_cache_safeguard.gocache.layout import printable
 from go_cache_safeguard.gocache.summary import Part
 from go_cache_safeguard.gocache.xray import Facet, namer
-from go_cache_safeguard.snapshot.outfile import complete_or_absent
+from go_cache_safeguard.snapshot.outfile import write_text
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -274,12 +272,4 @@ def write_report(path: Path, text: str) -> None:
     Raises:
         UsageFailure: There is such a file, or it cannot be written.
     """
-    try:
-        with complete_or_absent(path) as out, os.fdopen(os.dup(out.fd), "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageFailure(
-            f"{path} cannot be written: {error.strerror or error}",
-            not_done="no report was written",
-            hint="name a file in a directory that you can write to, or `-` to have it printed",
-        ) from error
+    write_text(path, text, what="report")

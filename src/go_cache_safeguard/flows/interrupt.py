@@ -47,7 +47,13 @@ def stoppable(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM raise KeyboardInterrupt: for work that may be given up at any point, inside `stoppable`."""
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt: for work that may be given up at any point, inside of `stoppable`, too.
+
+    So it ends what it started and removes what it made, as `finally` does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals come to the main thread only
+        return
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -20,6 +20,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from go_cache_safeguard.core.errors import ExitCode, Failure, UsageFailure
+from go_cache_safeguard.flows.interrupt import at_once
 from go_cache_safeguard.flows.looking import cannot, quiet_flags
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.trial import home_of
@@ -302,7 +303,7 @@ def sample_lab(
         goflags: Words that every build gets.
         cgo: With the package that needs a C compiler, if there is one.
     """
-    with tempfile.TemporaryDirectory(prefix="go-cache-safeguard-") as name:
+    with at_once(), tempfile.TemporaryDirectory(prefix="go-cache-safeguard-") as name:
         folder = Path(name)
         sums = _make_proxy(folder / "proxy")
         environ = {
@@ -346,7 +347,7 @@ def copy_lab(session: Session, go: Path | None, directory: Path, goflags: str = 
         found = directory.stat()
     except OSError as error:
         raise UsageFailure(f"{str(directory)!r} cannot be entered: {error.strerror}") from error
-    with tempfile.TemporaryDirectory(prefix="go-cache-safeguard-") as name:
+    with at_once(), tempfile.TemporaryDirectory(prefix="go-cache-safeguard-") as name:
         folder = Path(name)
         (folder / "tmp").mkdir()  # go wants it even to tell about itself
         if must_drop(found.st_uid):

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from go_cache_safeguard.core.errors import Failure
+from go_cache_safeguard.flows.interrupt import at_once
 from go_cache_safeguard.flows.looking import (
     OURS,
     Cache,
@@ -134,7 +135,7 @@ def stage(session: Session, cache: Cache) -> Iterator["Stage"]:
         session: Who asks.
         cache: What is in the cache.
     """
-    with ExitStack() as stack:
+    with at_once(), ExitStack() as stack:
         yield Stage(session, cache, stack)
 
 

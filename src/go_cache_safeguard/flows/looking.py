@@ -21,6 +21,7 @@ from pathlib import Path
 
 from go_cache_safeguard.core.errors import ExitCode, Failure, UsageFailure
 from go_cache_safeguard.flows.inspect import look
+from go_cache_safeguard.flows.interrupt import at_once
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.stand_in import NOT_NEEDED, make_stand_in
 from go_cache_safeguard.flows.trial import home_of
@@ -265,6 +266,7 @@ def planner(
     found = stat_of(directory)
     with ExitStack() as stack:
         memory = in_memory(session, cache)
+        stack.enter_context(at_once())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="go-cache-safeguard-", dir=memory)))
         place = folder / "cache"
         place.mkdir()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from go_cache_safeguard.approval.figures import READABLE, RECORDS, WRITTEN, Figure, Figures
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.journal.record import Record
+from go_cache_safeguard.telemetry.names import ids_of
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -129,14 +130,29 @@ def families_of(counting: Counting | None) -> "list[Family]":
     found.append(_family(RECORDS, {(): float(counting.records)}))
     if counting.figures.written_s:
         found.append(_family(WRITTEN, {(): float(counting.figures.written_s)}))
-    return found + [_family(figure, numbers) for figure, numbers in counting.figures.shown().items()]
+    figures = counting.figures
+    return found + [
+        _counter(figure, numbers, figures) if figure.counter else _family(figure, numbers)
+        for figure, numbers in figures.shown().items()
+    ]
 
 
 def _family(figure: Figure, numbers: Mapping[tuple[str, ...], float]) -> "Family":
-    from prometheus_client import core  # noqa: PLC0415 - loaded where somebody asks
+    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - loaded where somebody asks
 
-    of_kind = core.CounterMetricFamily if figure.counter else core.GaugeMetricFamily
-    family = of_kind(figure.full_name, figure.what, labels=figure.labels)
+    family = GaugeMetricFamily(figure.full_name, figure.what, labels=figure.labels)
     for labels, value in numbers.items():
         family.add_metric(labels, value)
+    return family
+
+
+def _counter(figure: Figure, numbers: Mapping[tuple[str, ...], float], figures: Figures) -> "Family":
+    """Each number points at the operation that was counted last, and at its trace. Only OpenMetrics can say that."""
+    from prometheus_client.core import CounterMetricFamily, Exemplar  # noqa: PLC0415 - loaded where somebody asks
+
+    family = CounterMetricFamily(figure.full_name, figure.what, labels=figure.labels)
+    for labels, value in numbers.items():
+        last = figures.last(figure, labels)
+        exemplar = last and Exemplar({"trace_id": ids_of(last[0]).trace.hex(), "op_id": last[0]}, 1.0, float(last[1]))
+        family.add_metric(labels, value, exemplar=exemplar)
     return family

@@ -199,7 +199,7 @@ def _collection(
             items=items,
         )
         session.progress.phase("")
-    known = frozenset() if wanted.everything else _finding(session, cache, folders)
+    known = frozenset() if wanted.everything else finding(session, cache, folders)
     names = {item.name for item in items}
     gone = sum(bool(names.intersection((one.tree, one.download(".zip"), one.download(".mod")))) for one in versions)
     notes = [f"UNKNOWN: {why}; everything stays" for why in gathered.unknown if keep_all]
@@ -240,7 +240,14 @@ def _judge(wanted: Wanted, folders: Sequence[Path], gathered: _Gathered, gone: i
     return Verdict("mod-reach", Outcome.PASS, f"{whose} name none of the {gone} versions that go")
 
 
-def _finding(session: Session, cache: Path, folders: Sequence[Path]) -> frozenset[Path]:
+def finding(session: Session, cache: Path, folders: Sequence[Path]) -> frozenset[Path]:
+    """Roots that find all their packages offline.
+
+    Args:
+        session: Who asks.
+        cache: GOMODCACHE.
+        folders: The roots.
+    """
     return frozenset(folder for folder in folders if not _misses(session, cache, folder))
 
 

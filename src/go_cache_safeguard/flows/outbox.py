@@ -35,6 +35,8 @@ from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation, follow
 from go_cache_safeguard.journal.record import Entry, Record
 from go_cache_safeguard.journal.records import Records
+from go_cache_safeguard.telemetry.names import SpanName, ids_of
+from go_cache_safeguard.telemetry.span import span
 
 _GONE = 410
 _HAPPENED = {
@@ -220,10 +222,14 @@ class Courier:
         letters = [letter for post in posts if (letter := self._claim(book, channel, post, again=again))]
         if not letters:
             return []
-        try:
-            answer = channel.send(letters, self._pause)
-        except Exception as error:  # noqa: BLE001 - what one message does must not keep others back; its text may hold a secret
-            answer = NotSent(f"{channel.where}: {type(error).__name__}", 1)
+        with span(SpanName.NOTIFY, op=letters[0].post.op, channel=channel.name) as here:
+            for other in {letter.post.op for letter in letters[1:]}:
+                here.link(ids_of(other).trace, ids_of(other).root)
+            try:
+                answer = channel.send(letters, self._pause)
+            except Exception as error:  # noqa: BLE001 - what one message does must not keep others back; its text may hold a secret
+                answer = NotSent(f"{channel.where}: {type(error).__name__}", 1)
+            here.set(outcome="sent" if isinstance(answer, Sent) else "failed")
         return [text for letter in letters for text in self._write_down(book, channel, letter, answer)]
 
     def _claim(self, book: Records, channel: Channel, post: Post, *, again: bool) -> Letter | None:

@@ -17,6 +17,8 @@ from go_cache_safeguard.flows import symbols, testing
 from go_cache_safeguard.flows.packages import Judged, Packages, Wanted
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.trial import carry_out_trial
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 from go_cache_safeguard.tree.root import Root
 from go_cache_safeguard.verify.canary import Proved, judge
 
@@ -141,13 +143,14 @@ def prove(session: Session, root: Root, steps: tuple[Step, ...], wanted: Wanted)
 
 
 def _guarded(step: Step, carry_out: Callable[[], Judged]) -> Judged:
-    try:
-        return carry_out()
-    except Failure as failure:
-        why = failure.what
-    except OSError as error:
-        why = str(error)
-    return Judged(Verdict(step, Outcome.UNKNOWN, f"the proof could not be made: {why}"))
+    with span(SpanName.VERIFY, check=step) as here:
+        try:
+            judged = carry_out()
+        except (Failure, OSError) as error:
+            why = error.what if isinstance(error, Failure) else str(error)
+            judged = Judged(Verdict(step, Outcome.UNKNOWN, f"the proof could not be made: {why}"))
+        here.set(verdict=judged.verdict.outcome)
+        return judged
 
 
 def _canary(session: Session, root: Root) -> Judged:

@@ -23,6 +23,8 @@ from go_cache_safeguard.flows.session import Session, now_text
 from go_cache_safeguard.flows.site import FINAL, QUARANTINE, SERVERS, Site, site_of
 from go_cache_safeguard.journal.records import JournalTampered, JournalUnusable
 from go_cache_safeguard.snapshot.quarantine import NoOperation
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -235,7 +237,11 @@ def purge(session: Session, journal: "Journal", due: Due, *, per_second: int, by
         raise IllegalTransition(
             f"{due.op} is {operation.state}: its quarantine is still needed", not_done="nothing was deleted"
         )
-    with site_of(session, journal, operation) as site, stoppable(session.progress.say) as stop:
+    with (
+        span(SpanName.PURGE, op=due.op) as here,
+        site_of(session, journal, operation) as site,
+        stoppable(session.progress.say) as stop,
+    ):
         leftovers = operation.state in _LEFT_OVER
         if operation.state is State.DONE:
             journal.advance(due.op, State.PURGING, {"purged_by": by} if by else {})
@@ -246,6 +252,7 @@ def purge(session: Session, journal: "Journal", due: Due, *, per_second: int, by
         )
         purged = Purged(due.op, done.removed, done.bytes, done.left, done.failed[:20], done.stopped)
         session.progress.phase("")
+        here.set(keys=done.removed, size=done.bytes)
         if leftovers:
             journal.note(_LEFTOVERS, {"purge": purged.as_value()}, op=due.op)
         elif not purged.stopped and not purged.left:

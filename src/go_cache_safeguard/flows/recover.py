@@ -5,6 +5,7 @@ Called by: the command line's `recover`.
 Never:     guesses: an operation that another live safeguard holds is left to it. May itself be killed and run again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from go_cache_safeguard.core.canonical import Value
 from go_cache_safeguard.core.errors import Failure
 from go_cache_safeguard.core.lifecycle import UNFINISHED, State
 from go_cache_safeguard.core.operation import Operation
-from go_cache_safeguard.core.plan import parse_plan
+from go_cache_safeguard.core.plan import Plan, parse_plan
 from go_cache_safeguard.core.receipt import parse_receipt
 from go_cache_safeguard.flows import disposers
 from go_cache_safeguard.flows.approve import expire
@@ -23,11 +24,15 @@ from go_cache_safeguard.flows.remove import finish_waiting, merge_back, prove, p
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.site import ACCESS, FINAL, SERVER, Site, site_of
 from go_cache_safeguard.flows.undo import Undone
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
 
 
+Proving = Callable[[Plan], Prover | None]
+"""From a plan to the proof that it is due."""
 ABANDONED = timedelta(hours=24)
 """After this a request that no process has carried on is over; checks of the largest cache take minutes."""
 
@@ -53,12 +58,12 @@ class Recovered:
         return {"op": self.op, "found": str(self.found), "now": str(self.now), "problem": self.problem}
 
 
-def recover(session: Session, prover: Prover | None, *, wait_s: int) -> list[Recovered]:
+def recover(session: Session, proving: Proving | None, *, wait_s: int) -> list[Recovered]:
     """Bring every unfinished operation to an end.
 
     Args:
         session: Who works.
-        prover: Makes the proof of an operation that was interrupted while proving.
+        proving: Gives the proof that a plan is due, for operations that were interrupted before it; None for none.
         wait_s: How long outputs may wait for running go commands, in seconds.
     """
     with session.journal() as journal:
@@ -66,7 +71,7 @@ def recover(session: Session, prover: Prover | None, *, wait_s: int) -> list[Rec
         ended = [found for operation in operations if (found := _give_up(journal, operation)) is not None]
         begun = UNFINISHED | {State.SNAPSHOTTING}
         unfinished = [operation for operation in operations if operation.state in begun]
-        return ended + [_recover(session, journal, operation, prover, wait_s) for operation in unfinished]
+        return ended + [_recover(session, journal, operation, proving, wait_s) for operation in unfinished]
 
 
 def _give_up(journal: "Journal", operation: Operation) -> Recovered | None:
@@ -80,26 +85,36 @@ def _give_up(journal: "Journal", operation: Operation) -> Recovered | None:
 
 
 def _recover(
-    session: Session, journal: "Journal", operation: Operation, prover: Prover | None, wait_s: int
+    session: Session, journal: "Journal", operation: Operation, proving: Proving | None, wait_s: int
 ) -> Recovered:
     problem = ""
-    try:
-        if operation.data.get("kind") in FINAL:
-            disposers.recover(session, journal, operation)
-        elif operation.data.get("kind") == SERVER:
-            _on_server(session, journal, operation)
-        elif operation.data.get("kind") == ACCESS:
-            from go_cache_safeguard.flows import redis_harden  # noqa: PLC0415 - brings redis-py: only for its operations
+    with span(SpanName.RECOVER, op=operation.id, found=operation.state) as here:
+        try:
+            _bring_to_an_end(session, journal, operation, proving, wait_s)
+        except (Failure, OSError) as error:
+            problem = str(error)
+            here.failed(error)
+        now = journal.operation(operation.id).state
+        here.set(state=now)
+    return Recovered(operation.id, operation.state, now, problem)
 
-            redis_harden.recover(session, journal, operation.id)
-        elif operation.state is State.PURGING:
-            _purge(session, journal, operation)
-        else:
-            with site_of(session, journal, operation) as site:
-                _in_cache(site, operation, prover, wait_s)
-    except (Failure, OSError) as error:
-        problem = str(error)
-    return Recovered(operation.id, operation.state, journal.operation(operation.id).state, problem)
+
+def _bring_to_an_end(
+    session: Session, journal: "Journal", operation: Operation, proving: Proving | None, wait_s: int
+) -> None:
+    if operation.data.get("kind") in FINAL:
+        disposers.recover(session, journal, operation)
+    elif operation.data.get("kind") == SERVER:
+        _on_server(session, journal, operation)
+    elif operation.data.get("kind") == ACCESS:
+        from go_cache_safeguard.flows import redis_harden  # noqa: PLC0415 - brings redis-py: only for its operations
+
+        redis_harden.recover(session, journal, operation.id)
+    elif operation.state is State.PURGING:
+        _purge(session, journal, operation)
+    else:
+        with site_of(session, journal, operation) as site:
+            _in_cache(site, operation, proving, wait_s)
 
 
 def _on_server(session: Session, journal: "Journal", operation: Operation) -> None:
@@ -124,7 +139,7 @@ def _purge(session: Session, journal: "Journal", operation: Operation) -> None:
         purge(session, journal, due, per_second=session.config.count("quarantine.purge_rate"))
 
 
-def _in_cache(site: Site, operation: Operation, prover: Prover | None, wait_s: int) -> None:
+def _in_cache(site: Site, operation: Operation, proving: Proving | None, wait_s: int) -> None:
     # Under the lock now: whoever had the operation is gone, or has ended it. Look again.
     operation = site.journal.operation(operation.id)
     match operation.state:
@@ -135,8 +150,10 @@ def _in_cache(site: Site, operation: Operation, prover: Prover | None, wait_s: i
             put_back(site, operation.id, why="recovered after a crash")
         case State.WAITING:
             plan = parse_plan(site.quarantine.plan_data(operation.id))
+            prover = None if proving is None else proving(plan)
             finish_waiting(site, plan, parse_receipt(operation.data["receipt"]), prover, wait_s)
         case State.PROVING:
+            prover = None if proving is None else proving(parse_plan(site.quarantine.plan_data(operation.id)))
             prove(site, parse_receipt(operation.data["receipt"]), prover)
         case State.UNDOING:
             _finish_undo(site, operation)

@@ -19,7 +19,7 @@ from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.plan import Item, Plan
 from go_cache_safeguard.core.receipt import Receipt, parse_receipt
-from go_cache_safeguard.flows import redis_removal
+from go_cache_safeguard.flows import purge_waves, redis_removal
 from go_cache_safeguard.flows.clean import kept_plan
 from go_cache_safeguard.flows.clean import resume as resume_approved
 from go_cache_safeguard.flows.ledger import Moves
@@ -35,6 +35,8 @@ from go_cache_safeguard.redis.keyname import key_of, parse_place, place_name
 from go_cache_safeguard.redis.resp import RequestReader, encode
 from go_cache_safeguard.redis.trash import Captured, Frame
 from go_cache_safeguard.redis.trashlog import TrashLog, TrashUnusable
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -75,7 +77,8 @@ def resume(session: Session, op: str, *, account: Path | None = None) -> Receipt
         OutcomeUnknown: The reply was lost.
     """
     with session.journal() as journal:
-        manner = manner_of(journal.operation(op))
+        operation = journal.operation(op)
+    manner = manner_of(operation)
     if manner is Manner.RETRY:
         raise IllegalTransition(
             f"{op} is done by the client that asked for it",
@@ -83,7 +86,7 @@ def resume(session: Session, op: str, *, account: Path | None = None) -> Receipt
             hint=f"the client sends the same command again, or `GUARD RETRY {op}` before it",
         )
     if manner is Manner.KEYS:
-        return redis_removal.resume(session, op, account=account)
+        return redis_removal.resume(session, op, purge_waves.executor_of(operation), account=account)
     return resume_approved(session, op, execute, account=account)
 
 
@@ -212,8 +215,10 @@ class _Work:
         try:
             see_same_server(self.server, self.plan)
             for _ in range(_ATTEMPTS):
-                self._keep(self._watched())
-                carried = self._send(words)
+                with span(SpanName.SNAPSHOT, keys=len(self.plan.items)):
+                    self._keep(self._watched())
+                with span(SpanName.WAVE, phase="call"):
+                    carried = self._send(words)
                 if carried is not None:
                     return self._tell(carried, (time.monotonic_ns() - began) // 10**6)
         except PlanVoid as void:

@@ -24,7 +24,7 @@ from go_cache_safeguard.core.receipt import Receipt
 from go_cache_safeguard.core.verdict import Outcome, Verdict
 from go_cache_safeguard.flows import redis_removal
 from go_cache_safeguard.flows.approve import expire
-from go_cache_safeguard.flows.clean import Asked, ask, kept_plan
+from go_cache_safeguard.flows.clean import Asked, ask, kept_plan, words_of
 from go_cache_safeguard.flows.desk import terms_of
 from go_cache_safeguard.flows.fleet import server_of
 from go_cache_safeguard.flows.guard import load_rules
@@ -60,6 +60,8 @@ from go_cache_safeguard.redis.keyname import text_of
 from go_cache_safeguard.redis.rate import Removals
 from go_cache_safeguard.redis.trashlog import TrashLocked
 from go_cache_safeguard.redis.wording import shown
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 
 UNKNOWN = "GUARDUNKNOWN"
 """First word of the error for a call of which nobody knows whether it was done; the operation's id is the second."""
@@ -326,10 +328,15 @@ class RedisGate:
     def _awaited(self, operation: Operation, abandoned: Callable[[], bool]) -> Operation:
         """The operation once it is not held any more, or the client has waited long enough."""
         until = time.monotonic() + self._wait_s
-        with self._awaiting(operation.id), self._session.journal(read_only=True) as journal:
+        with (
+            span(SpanName.WAIT, op=operation.id, channel="client") as here,
+            self._awaiting(operation.id),
+            self._session.journal(read_only=True) as journal,
+        ):
             while operation.state is State.HELD and time.monotonic() < until and not abandoned():
                 time.sleep(_POLL_S)
                 operation = journal.operation(operation.id)
+            here.set(state=operation.state)
         return operation
 
     @contextmanager
@@ -379,7 +386,9 @@ class RedisGate:
             person = _person(found.facts, verdicts)
             about = {**_about(wanted), "manner": str(wanted.manner), "final": wanted.final, **noted(self._session)}
             about |= {"replaces": replaces} if replaces else {}
-            asked = ask(self._session, self._ledger, found.plan, checks, op=op, about=about, person=person)
+            with span(SpanName.OPERATION, op=op, **words_of(found.plan)) as here:
+                asked = ask(self._session, self._ledger, found.plan, checks, op=op, about=about, person=person)
+                here.set(decision=type(asked.decision).__name__.lower())
             self._refresh()
         if isinstance(asked.decision, Allow):
             return self._allowed(asked, wanted, attempts)
@@ -432,12 +441,14 @@ class RedisGate:
     def _let_through(self, operation: Operation, wanted: Wish) -> Answer:
         """Once, if every key is what was approved."""
         plan = kept_plan(self._session, operation)
-        try:
-            self._links.ask(lambda server: see_unchanged(server, plan, wanted))
-        except PlanVoid as void:
-            self._ledger.advance(operation.id, State.REFUSED, {"why": void.what})
-            raise
-        self._ledger.advance(operation.id, State.PASSED, {})
+        with span(SpanName.EXECUTE, op=operation.id, **words_of(plan)) as here:
+            try:
+                self._links.ask(lambda server: see_unchanged(server, plan, wanted))
+            except PlanVoid as void:
+                self._ledger.advance(operation.id, State.REFUSED, {"why": void.what})
+                raise
+            self._ledger.advance(operation.id, State.PASSED, {})
+            here.set(outcome="passed")
         self._went(wanted.call.client, len(plan.items))
         return Pass()
 
@@ -445,12 +456,14 @@ class RedisGate:
         """Carry out what was allowed or approved, on a connection of our own."""
         op, plan = operation.id, kept_plan(self._session, operation)
         try:
-            if manner_of(operation) is Manner.KEYS:
-                with self._session.journal() as journal:
-                    receipt = redis_removal.execute(self._session, journal, op, plan)
-                reply = _reply_of(str(operation.data["command"]), receipt)
-            else:
-                receipt, reply = carry_out(self._session, self._ledger, op, plan, resp=resp)
+            with span(SpanName.EXECUTE, op=op, **words_of(plan)) as here:
+                if manner_of(operation) is Manner.KEYS:
+                    with self._session.journal() as journal:
+                        receipt = redis_removal.execute(self._session, journal, op, plan)
+                    reply = _reply_of(str(operation.data["command"]), receipt)
+                else:
+                    receipt, reply = carry_out(self._session, self._ledger, op, plan, resp=resp)
+                here.set(outcome=receipt.state.value.lower())
         except (Failure, OSError) as error:
             return self._failed(op, error)
         self._went(str(operation.data["client"]), receipt.moved)

@@ -59,6 +59,8 @@ from go_cache_safeguard.redis.info import Info
 from go_cache_safeguard.redis.keyname import key_of, text_of
 from go_cache_safeguard.redis.keyspace import Region, region_of
 from go_cache_safeguard.redis.tablefile import load_table
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -355,7 +357,7 @@ def undo(session: Session, op: str, *, replace_newer: bool = False) -> RulesBack
         IllegalTransition: There is nothing to undo (any more).
         RestoreFailed: The server refuses; running it again goes on.
     """
-    with session.journal() as journal:
+    with span(SpanName.UNDO, op=op, actor=session.actor), session.journal() as journal:
         operation = journal.operation(op)
         if operation.data.get("kind") != ACCESS or not may_follow(operation.state, State.UNDOING):
             raise IllegalTransition(

@@ -23,6 +23,7 @@ from typing import Any
 import uvloop
 
 from go_cache_safeguard.core.errors import ExitCode, Failure
+from go_cache_safeguard.flows.observing import finish
 from go_cache_safeguard.flows.redis_gate import RedisGate
 from go_cache_safeguard.flows.redis_gates import GateInUse
 from go_cache_safeguard.flows.redis_hitrate import EVERY_S, HitRates, OwnLookups
@@ -46,6 +47,7 @@ from go_cache_safeguard.redis import metrics
 from go_cache_safeguard.redis.address import Address
 from go_cache_safeguard.redis.proxy import Ceilings, Listen, Proxy, Upstream
 from go_cache_safeguard.redis.route import Sentinels, Where
+from go_cache_safeguard.telemetry.span import prepare
 
 _APPROVED_S = 1.0
 _AGAIN_S = 0.5
@@ -98,10 +100,12 @@ def serve(part: Part) -> ExitCode:
     Raises:
         ConfigBad: The settings cannot be used.
     """
+    prepare()
     gc.freeze()  # what is there now stays, so nobody has to look through it again and again
     gc.set_threshold(_GARBAGE)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(_Running(part).run())
+    finish(part.session)
     if any(_goes_on(thread) for thread in threading.enumerate()):
         # A call waits for a person, or for the server: the journal knows how far it came.
         sys.stderr.flush()

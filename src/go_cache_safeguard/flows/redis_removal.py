@@ -9,8 +9,10 @@ Never:     removes a key whose value or end is not the approved one; sends an EX
 A key that is written to between DUMP and EXEC makes EXEC do nothing, so its batch is looked at again. What was written stays.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.operation import Operation
 from go_cache_safeguard.core.plan import Item, Plan
 from go_cache_safeguard.core.receipt import Receipt, parse_receipt
-from go_cache_safeguard.flows.clean import kept_plan
+from go_cache_safeguard.flows.clean import kept_plan, words_of
 from go_cache_safeguard.flows.clean import resume as resume_approved
 from go_cache_safeguard.flows.interrupt import stoppable
 from go_cache_safeguard.flows.recheck import is_strict, void
@@ -34,6 +36,8 @@ from go_cache_safeguard.redis.client import GONE, SLACK, Link, Looked, ReplyLost
 from go_cache_safeguard.redis.keyname import parse_place, place_name
 from go_cache_safeguard.redis.trash import PIECE_COST, Captured, Frame, Header, Told
 from go_cache_safeguard.redis.trashlog import TrashLog, TrashUnusable
+from go_cache_safeguard.telemetry.names import MetricName, SpanName
+from go_cache_safeguard.telemetry.span import measure, span
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -64,7 +68,7 @@ class RemovalPaused(Failure):
 
 
 @dataclass(slots=True)
-class _Account:
+class Account:
     """What was counted so far."""
 
     calls: int = 0
@@ -75,9 +79,31 @@ class _Account:
     failed: list[tuple[str, str]] = field(default_factory=list)
     paused: str = ""
 
+    def add(self, other: "Account") -> None:
+        """Take in what somebody else counted."""
+        self.calls += other.calls
+        self.moved += other.moved
+        self.size += other.size
+        self.changed += other.changed
+        self.missing += other.missing
+        self.failed += other.failed
+
 
 @dataclass(slots=True)
-class _Removal:
+class Together:
+    """What those share who remove from several nodes at a time.
+
+    Attributes:
+        lock: Held from the first byte of a batch in the trash to what became of it: batches stand there one after the other.
+        lost: A reply was lost: nothing may be written behind that batch, whose fate nobody knows.
+    """
+
+    lock: "threading.RLock" = field(default_factory=threading.RLock)
+    lost: bool = False
+
+
+@dataclass(slots=True)
+class Removal:
     """One plan on its way.
 
     Attributes:
@@ -86,6 +112,7 @@ class _Removal:
         told: What went before, and now.
         in_flight: Keys whose removal was sent, and neither answered nor written down.
         pieces: Where values begin in the trash that came in pieces.
+        together: With those who work on the same plan.
     """
 
     session: Session
@@ -96,63 +123,87 @@ class _Removal:
     room: int
     removes: bool
     told: Told
-    account: _Account = field(default_factory=_Account)
+    account: Account = field(default_factory=Account)
     in_flight: int = 0
     pieces: dict[bytes, int] = field(default_factory=dict)
+    together: Together = field(default_factory=Together)
 
     def go(self, items: Sequence[Item]) -> None:
         """Every batch, until somebody asks to stop."""
         rate = self.session.config.count("redis.rate")
         began, done = time.monotonic(), 0
         self.session.progress.phase("removing keys", len(items))
-        bearable = self.server.bearable()
-        size = BATCH_BYTES if bearable is None else min(BATCH_BYTES, bearable)
-        for db, batch in batches(items, rate or BATCH_KEYS, self.server.slot_of, size):
-            self.account.paused = self._paused()
+        for number, (db, batch) in enumerate(self.cut(items, rate or BATCH_KEYS), 1):
+            self.account.paused = self.why_stop()
             if self.account.paused:
                 break
-            self.server.select(db)
-            self._batch(db, batch)
+            with span(SpanName.WAVE, phase="keys", wave=number) as here:
+                before = self.account.moved, self.account.size
+                self.take(db, batch)
+                gone = self.account.moved - before[0]
+                here.set(keys=gone, size=self.account.size - before[1])
+                measure(MetricName.WAVE_KEYS, gone, kind=SERVER)
             done += len(batch)
             self.session.progress.update(done, self.account.size)
             if rate:
-                self._rest(began + done / rate)
+                rest(began + done / rate, self.stop)
         self.session.progress.phase("")
 
-    def _paused(self) -> str:
+    def cut(self, items: Iterable[Item], most: int) -> Iterator[tuple[int, dict[bytes, Item]]]:
+        """Batches that this server can answer with, and their databases."""
+        bearable = self.server.bearable()
+        size = BATCH_BYTES if bearable is None else min(BATCH_BYTES, bearable)
+        return batches(items, most, self.server.slot_of, size)
+
+    def take(self, db: int, batch: dict[bytes, Item]) -> None:
+        """One batch goes, as far as it is what was approved."""
+        self.server.select(db)
+        self._batch(db, batch)
+
+    def why_stop(self) -> str:
+        """Why it is to stop between two batches; empty if it is not."""
         if self.stop():
             return "stopped on request"
         return "the time that a removal may take is over" if time.monotonic() > self.deadline else ""
-
-    def _rest(self, until: float) -> None:
-        while (left := until - time.monotonic()) > 0 and not self.stop():
-            time.sleep(min(left, _TICK_S))
 
     def _batch(self, db: int, items: dict[bytes, Item]) -> None:
         """All keys of a batch that are still what was approved, at once; in halves while somebody writes to some of them."""
         if not self._bears(items):
             return
-        rest = dict(items)
+        left = dict(items)
         for _ in range(_ATTEMPTS if len(items) == 1 else 1):
-            self.pieces.clear()
-            same = self._same(rest, self.server.watch(list(rest), self._sink))
-            taken = self._keep([self._captured(db, one) for one in same])
-            rest = {one.key: rest[one.key] for one in taken}
-            if not taken:
-                self.server.forget()
-                return
-            if self._remove(taken):
-                self.account.size += sum(item.size for item in rest.values())
+            left = self._attempt(db, left)
+            if not left:
                 return
             if self.pieces:
                 break  # not another copy of a large value
         if len(items) == 1:
             self.account.changed += 1
             return
-        keys = list(rest)
+        keys = list(left)
         for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
             if half:
-                self._batch(db, {key: rest[key] for key in half})
+                self._batch(db, {key: left[key] for key in half})
+
+    def _attempt(self, db: int, items: dict[bytes, Item]) -> dict[bytes, Item]:
+        """Take all of a batch that may go. Returns what could have gone, and was written to meanwhile."""
+        self.pieces.clear()
+        with ExitStack() as turn:
+            looked = self.server.watch(list(items), lambda key, size: self._sink(turn, key, size))
+            if not self.pieces:
+                turn.enter_context(self.together.lock)
+            if self.together.lost:
+                self.server.forget()
+                return {}
+            taken = self._keep([self._captured(db, one) for one in self._same(items, looked)])
+            going = {one.key: items[one.key] for one in taken}
+            if not taken:
+                self.server.forget()
+            elif self._remove(taken):
+                self.account.size += sum(item.size for item in going.values())
+            else:
+                return going
+        return {}
 
     def _bears(self, items: dict[bytes, Item]) -> bool:
         """Whether the server can answer with these values and not evict others for it."""
@@ -164,12 +215,14 @@ class _Removal:
             self._stays(item.name, "the server has too little memory left to answer with its value")
         return False
 
-    def _sink(self, key: bytes, size: int) -> Keep | None:
+    def _sink(self, turn: ExitStack, key: bytes, size: int) -> Keep | None:
         """Where the pieces of a large value go; nowhere if the trash has no room for them."""
         need = size + size // SLACK * PIECE_COST + SLACK
         if need > self.room:
             return None
         self.room -= need
+        if not self.pieces:
+            turn.enter_context(self.together.lock)  # pieces of others must not stand between
         self.pieces[key] = self.trash.size
         return self.trash.add_piece
 
@@ -209,15 +262,15 @@ class _Removal:
         return fitting
 
     def _remove(self, taken: Sequence[Captured]) -> bool:
-        self.in_flight = len(taken)
+        self.in_flight, self.together.lost = len(taken), True
         try:
             gone = self.server.remove([one.key for one in taken])
         except ServerRefuses:
-            self.in_flight = 0
+            self.in_flight, self.together.lost = 0, False
             raise
         # Until it is written down too, nobody who reads the trash later could know.
         self.trash.tell(Frame.STAYED if gone is None else Frame.REMOVED)
-        self.in_flight = 0
+        self.in_flight, self.together.lost = 0, False
         if gone is None:
             return False
         self.account.calls += 1
@@ -229,7 +282,11 @@ class _Removal:
         self.account.failed.append((name, why))
 
 
-def execute(session: Session, journal: "Journal", op: str, plan: Plan) -> Receipt:
+Run = Callable[[Removal, Sequence[Item]], None]
+"""Has the batches of a plan taken, in its own order and time."""
+
+
+def execute(session: Session, journal: "Journal", op: str, plan: Plan, run: Run = Removal.go) -> Receipt:
     """Remove what the plan lists, as far as it is still what was approved.
 
     Args:
@@ -237,6 +294,7 @@ def execute(session: Session, journal: "Journal", op: str, plan: Plan) -> Receip
         journal: Open for writing.
         op: An operation that is ALLOWED or APPROVED for exactly this plan, or WAITING.
         plan: The plan.
+        run: All at once, unless it is to go in waves.
 
     Returns:
         The receipt, also in the journal.
@@ -262,10 +320,14 @@ def execute(session: Session, journal: "Journal", op: str, plan: Plan) -> Receip
             trash.tell(Frame.STAYED)  # whatever was kept and not sent
         journal.advance(op, State.REMOVING, {"trash": trash.place})
         with stoppable(session.progress.say) as stop:
-            return _go(session, journal, plan, server, trash, operation=operation, stop=stop)
+            return _go(session, journal, plan, server, trash, operation=operation, stop=stop, run=run)
 
 
-def resume(session: Session, op: str, *, account: Path | None = None) -> Receipt:
+Executor = Callable[[Session, "Journal", str, Plan], Receipt]
+"""`execute`, or what has it go in waves."""
+
+
+def resume(session: Session, op: str, manner: Executor = execute, *, account: Path | None = None) -> Receipt:
     """Execute an operation that was held and is approved now, or go on with one that stopped between two batches.
 
     Raises:
@@ -276,8 +338,12 @@ def resume(session: Session, op: str, *, account: Path | None = None) -> Receipt
     with session.journal() as journal:
         operation = journal.operation(op)
         if operation.state is State.WAITING and operation.data.get("kind") == SERVER:
-            return execute(session, journal, op, kept_plan(session, operation))
-    return resume_approved(session, op, execute, account=account)
+            plan = kept_plan(session, operation)
+            with span(SpanName.EXECUTE, op=op, **words_of(plan)) as here:
+                receipt = manner(session, journal, op, plan)
+                here.set(outcome=receipt.state.value.lower())
+            return receipt
+    return resume_approved(session, op, manner, account=account)
 
 
 def recover(session: Session, journal: "Journal", op: str) -> None:
@@ -328,6 +394,12 @@ def batches(
         batch[key] = item
     if batch:
         yield at[0], batch
+
+
+def rest(until: float, stop: Callable[[], bool]) -> None:
+    """Wait for a time of the monotonic clock, or until somebody asks to stop."""
+    while (left := until - time.monotonic()) > 0 and not stop():
+        time.sleep(min(left, _TICK_S))
 
 
 def is_same(item: Item, one: Looked) -> bool:
@@ -422,10 +494,11 @@ def _go(
     *,
     operation: Operation,
     stop: Callable[[], bool],
+    run: Run,
 ) -> Receipt:
     op, config = operation.id, session.config
     told = trash.told()
-    removal = _Removal(
+    removal = Removal(
         session,
         server,
         trash,
@@ -439,7 +512,7 @@ def _go(
     began = time.monotonic_ns()
     lost: Failure | None = None
     try:
-        removal.go([item for item in plan.items if parse_place(item.name) not in told.removed])
+        run(removal, [item for item in plan.items if parse_place(item.name) not in told.removed])
     except (Failure, OSError) as error:
         lost = error if isinstance(error, Failure) else ReplyLost(str(error))
     receipt = _added(before, removal.account, (time.monotonic_ns() - began) // 10**6)
@@ -473,7 +546,8 @@ def _unknown(journal: "Journal", op: str, receipt: Receipt, keys: int, lost: Fai
 def _prove(journal: "Journal", plan: Plan, server: Link, told: Told, receipt: Receipt) -> Receipt:
     """See that the keys are gone, on the same server."""
     try:
-        evidence = _evidence(server, plan, told)
+        with span(SpanName.VERIFY, op=receipt.op):
+            evidence = _evidence(server, plan, told)
     except ReplyLost as lost:
         journal.advance(receipt.op, State.UNKNOWN, {"evidence": str(lost)})
         raise
@@ -525,7 +599,7 @@ def _receipt_so_far(operation: Operation, plan: Plan) -> Receipt:
     )
 
 
-def _added(before: Receipt, account: _Account, took_ms: int) -> Receipt:
+def _added(before: Receipt, account: Account, took_ms: int) -> Receipt:
     return Receipt(
         op=before.op,
         state=before.state,

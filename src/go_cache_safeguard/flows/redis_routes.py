@@ -114,29 +114,37 @@ def arrange(config: Config) -> Arrangement:
     )
 
 
-def client_tls(config: Config) -> ssl.SSLContext | None:
+PROXY_TLS = "redis_proxy.tls_"
+"""How the settings for TLS with clients of the proxy begin."""
+
+
+def client_tls(config: Config, settings: str = PROXY_TLS) -> ssl.SSLContext | None:
     """How TLS is spoken with clients; None for none.
+
+    Args:
+        config: The settings.
+        settings: How those begin that name certificate, key and authority.
 
     Raises:
         ConfigBad: A file is missing, cannot be read, or the key can be read by others.
     """
-    cert, key, authority = (config.text(f"redis_proxy.tls_{name}") for name in ("cert", "key", "client_ca"))
+    cert, key, authority = (config.text(f"{settings}{name}") for name in ("cert", "key", "client_ca"))
     if not (cert or key or authority):
         return None
     if not (cert and key):
-        raise ConfigBad("TLS needs both redis_proxy.tls_cert and redis_proxy.tls_key")
+        raise ConfigBad(f"TLS needs both {settings}cert and {settings}key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    load_certificates(context, config)
+    load_certificates(context, config, settings)
     return context
 
 
-def load_certificates(context: ssl.SSLContext, config: Config) -> None:
+def load_certificates(context: ssl.SSLContext, config: Config, settings: str = PROXY_TLS) -> None:
     """Read certificate, key and authority, again if need be: new connections get the new ones.
 
     Raises:
         ConfigBad: One of them cannot be used.
     """
-    cert, key, authority = (config.text(f"redis_proxy.tls_{name}") for name in ("cert", "key", "client_ca"))
+    cert, key, authority = (config.text(f"{settings}{name}") for name in ("cert", "key", "client_ca"))
     _for_owner_only(key)
     try:
         context.load_cert_chain(cert, key, password=_no_password)

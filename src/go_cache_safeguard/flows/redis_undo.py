@@ -29,6 +29,8 @@ from go_cache_safeguard.redis.client import Link, Pieces
 from go_cache_safeguard.redis.keyname import place_name
 from go_cache_safeguard.redis.trash import Captured
 from go_cache_safeguard.redis.trashlog import Kept, TrashLog, TrashUnusable
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 
 if TYPE_CHECKING:
     from go_cache_safeguard.journal.store import Journal
@@ -148,7 +150,7 @@ def undo(session: Session, op: str, *, replace: bool = False) -> PutBack:
         RestoreFailed: Something could not be put back; running it again goes on.
         TrashUnusable: The captured values are not there, or damaged.
     """
-    with session.journal() as journal:
+    with span(SpanName.UNDO, op=op, actor=session.actor) as here, session.journal() as journal:
         operation = _of_server(journal, op)
         if not may_follow(operation.state, State.UNDOING):
             raise IllegalTransition(
@@ -161,7 +163,9 @@ def undo(session: Session, op: str, *, replace: bool = False) -> PutBack:
             if identity_of(server.infos()) != operation.data["identity"]:
                 session.progress.say(f"{address.target} was started again, or is another server, since the keys went")
             journal.advance(op, State.UNDOING, {"replace": replace})
-            return _undo(session, journal, op, server, trash, replace=replace)
+            back = _undo(session, journal, op, server, trash, replace=replace)
+        here.set(keys=back.restored, size=back.size)
+        return back
 
 
 def recover(session: Session, journal: "Journal", op: str) -> None:
@@ -224,14 +228,15 @@ def purge(session: Session, journal: "Journal", one: Stored, *, by: str = "") ->
         raise IllegalTransition(
             f"{one.op} is {operation.state}: its values are still needed", not_done="nothing was deleted"
         )
-    if operation.state is State.DONE:
-        journal.advance(one.op, State.PURGING, {"purged_by": by} if by else {})
+    with span(SpanName.PURGE, op=one.op, size=one.size):
+        if operation.state is State.DONE:
+            journal.advance(one.op, State.PURGING, {"purged_by": by} if by else {})
+            size = throw_away(session, one.op, one.place)
+            journal.advance(one.op, State.PURGED, {"purge": {"bytes": size}, "purged_s": int(time.time())})
+            return size
         size = throw_away(session, one.op, one.place)
-        journal.advance(one.op, State.PURGED, {"purge": {"bytes": size}, "purged_s": int(time.time())})
+        journal.note("leftovers-purged", {"purge": {"bytes": size}}, op=one.op)
         return size
-    size = throw_away(session, one.op, one.place)
-    journal.note("leftovers-purged", {"purge": {"bytes": size}}, op=one.op)
-    return size
 
 
 def _place(operation: Operation) -> str:
@@ -272,10 +277,10 @@ def _undo(session: Session, journal: "Journal", op: str, server: Link, trash: Tr
     session.progress.phase("putting keys back")
     try:
         with stoppable(session.progress.say) as stop:
-            for batch in _batches(trash.values()):
+            for batch in by_batches(trash.values()):
                 if stopped := stop():
                     break
-                _restore(server, batch, back, after, replace=replace, pieces=trash.pieces)
+                restore(server, batch, back, after, replace=replace, pieces=trash.pieces)
                 session.progress.update(back.restored, back.size)
     except (Failure, OSError) as error:
         problem = str(error)
@@ -300,7 +305,7 @@ def _missing(data: Mapping[str, Any], back: PutBack) -> str:
     return f"{went - back.seen} values that went are not in the trash any more" if went > back.seen else ""
 
 
-def _batches(values: Iterator[Captured]) -> Iterator[list[Captured]]:
+def by_batches(values: Iterator[Captured]) -> Iterator[list[Captured]]:
     """Of one database each, few and small enough. Damage is raised after what stands before it."""
     batch: list[Captured] = []
     size, damage = 0, None
@@ -321,7 +326,7 @@ def _batches(values: Iterator[Captured]) -> Iterator[list[Captured]]:
         raise damage
 
 
-def _restore(
+def restore(
     server: Link,
     batch: Sequence[Captured],
     back: PutBack,
@@ -329,35 +334,44 @@ def _restore(
     *,
     replace: bool,
     pieces: Pieces,
-) -> None:
+) -> list[Captured]:
+    """Put values back, and count them. Returns those that are there again, with their own value."""
     now_ms = server.now_ms()
     back.no_copy += sum(not one.length for one in batch)
     kept_values = [one for one in batch if one.length]
     live = [one for one in kept_values if one.expires_ms < 0 or one.expires_ms > now_ms]
     back.ended += len(kept_values) - len(live)
     answers = server.restore(live, replace=replace, pieces=pieces)
-    busy = []
+    busy: list[Captured] = []
+    here: list[Captured] = []
     for one, answer in zip(live, answers, strict=True):
         if not isinstance(answer, ResponseError):
             back.restored += 1
             back.size += one.length
+            here.append(one)
         elif str(answer).startswith("BUSYKEY") or "key name already exists" in str(answer):
             busy.append(one)
         else:
             back.failed.append((place_name(one.db, one.key), str(answer)))
-    _tell_busy(server, busy, back, after)
+    return here + _tell_busy(server, busy, back, after)
 
 
-def _tell_busy(server: Link, busy: Sequence[Captured], back: PutBack, after: Mapping[str, Sequence[Any]]) -> None:
+def _tell_busy(
+    server: Link, busy: Sequence[Captured], back: PutBack, after: Mapping[str, Sequence[Any]]
+) -> list[Captured]:
     """What stands in the way: what the undone call left there itself, the very same value, or a newer one."""
+    here: list[Captured] = []
     for one, now in zip(busy, server.look([one.key for one in busy]), strict=True):
         if _left_by_call(server, one, after) and server.overwrite(one) == b"OK":
             back.restored += 1
             back.size += one.length
+            here.append(one)
         elif now.digest == one.digest:
             back.there += 1
+            here.append(one)
         else:
             back.newer += 1
+    return here
 
 
 def _left_by_call(server: Link, one: Captured, after: Mapping[str, Sequence[Any]]) -> bool:

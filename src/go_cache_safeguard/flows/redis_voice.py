@@ -1,6 +1,7 @@
 """What a running proxy says of itself: one line for each event that matters.
 
-Knows:     how an event looks for people (stderr) and for machines (JSON lines on stdout), and that a flood of one kind is summed up.
+Knows:     how an event looks for people (stderr), for a log (JSON lines on stderr) and for machines (JSON lines on stdout), and that a
+           flood of one kind is summed up.
 Called by: `flows.redis_proxy` and what it starts, from any thread.
 Never:     lets an odd byte of a client through; waits.
 """
@@ -11,6 +12,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from go_cache_safeguard.telemetry.logs import json_line
 
 _EVERY_S = 10.0
 _AT_ONCE = 10
@@ -33,10 +36,12 @@ class Voice:
     Attributes:
         as_json: As JSON lines on stdout, otherwise as text on stderr.
         worker: Which of several workers speaks; None for the only process, or their parent.
+        log_json: Instead of the text on stderr, JSON lines there: `log.format`.
     """
 
     as_json: bool = False
     worker: int | None = None
+    log_json: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _floods: dict[str, _Flood] = field(default_factory=dict)
 
@@ -70,8 +75,11 @@ class Voice:
 
     def _write(self, event: str, text: str, more: dict[str, object]) -> None:
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-        if self.as_json:
-            who = {} if self.worker is None else {"worker": self.worker}
+        who = {} if self.worker is None else {"worker": self.worker}
+        if self.log_json and not self.as_json:
+            level = event if event in {"warning", "error"} else "info"
+            line, out = json_line(level, "redis-proxy", text, {"event": event, **who, **more}), 2
+        elif self.as_json:
             value = {"schema": SCHEMA, "at": at, "event": event, **who, "text": text, **more}
             line, out = json.dumps(value, ensure_ascii=True, default=str), 1
         else:

@@ -230,7 +230,7 @@ class _Parent:
         os.close(self._life[1])
         os.close(self._beats[0])
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED)
-        voice = Voice(self._part.voice.as_json, number)
+        voice = Voice(self._part.voice.as_json, number, self._part.voice.log_json)
         bound = {where: one if where.path else again(one) for where, one in self._part.bound.items()}
 
         def beat() -> None:

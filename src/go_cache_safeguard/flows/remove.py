@@ -19,6 +19,7 @@ from go_cache_safeguard.core.errors import ExitCode, Failure, PlanVoid
 from go_cache_safeguard.core.lifecycle import State
 from go_cache_safeguard.core.plan import Item, Plan, parse_plan
 from go_cache_safeguard.core.receipt import Receipt
+from go_cache_safeguard.core.verdict import Outcome
 from go_cache_safeguard.flows.evidence import keep
 from go_cache_safeguard.flows.ghost_list import note_back, note_taken
 from go_cache_safeguard.flows.interrupt import at_once, stoppable
@@ -32,6 +33,8 @@ from go_cache_safeguard.gotool.processes import GoProcess, ProcessScan, scan_go_
 from go_cache_safeguard.journal.store import JournalUnusable
 from go_cache_safeguard.snapshot.quarantine import NoOperation
 from go_cache_safeguard.snapshot.receipt import PutBack, Taken
+from go_cache_safeguard.telemetry.names import MetricName, SpanName
+from go_cache_safeguard.telemetry.span import measure, span
 from go_cache_safeguard.tree.root import Root
 
 if TYPE_CHECKING:
@@ -209,7 +212,10 @@ class _Removal:
         """Have the door move these. Returns how many it dealt with; it goes through them in the order of their names."""
         progress = self.site.session.progress
         progress.phase(phase, len(items))
-        taken = self.site.quarantine.take(self.op, items, progress=progress.update, stop=stop)
+        with span(SpanName.WAVE, phase=phase) as here:
+            taken = self.site.quarantine.take(self.op, items, progress=progress.update, stop=stop)
+            here.set(keys=taken.moved, size=taken.bytes)
+            measure(MetricName.WAVE_KEYS, taken.moved, kind=self.plan.kind)
         progress.phase("")
         self.account.add(taken)
         # Only the door hears of a signal while it works: it is what made it stop, unless the watch did.
@@ -305,7 +311,8 @@ def _snapshot(site: Site, op: str, plan: Plan, snapshotter: Snapshotter) -> Mapp
     """
     site.journal.advance(op, State.SNAPSHOTTING, {})
     try:
-        return {"snapshot": snapshotter(site.session, site.root, op, plan)}
+        with span(SpanName.SNAPSHOT, keys=len(plan.items), size=plan.total):
+            return {"snapshot": snapshotter(site.session, site.root, op, plan)}
     except (Failure, OSError, KeyboardInterrupt) as error:
         site.journal.advance(op, State.CANCELLED, {"why": f"no snapshot was made: {str(error) or 'interrupted'}"})
         raise
@@ -387,7 +394,9 @@ def prove(site: Site, receipt: Receipt, prover: Prover | None) -> Receipt:
     """
     if site.journal.operation(receipt.op).state is not State.PROVING:
         _write_or_go_back(site, receipt.op, State.PROVING, {"receipt": receipt.as_value()})
-    proof = _proof(site, receipt.op, prover)
+    with span(SpanName.VERIFY, op=receipt.op) as here:
+        proof = _proof(site, receipt.op, prover)
+        here.set(verdict=Outcome.PASS if proof.passed else Outcome.BLOCK)
     kept = "" if proof.clean else keep(site.session, receipt.op, site.root.path, proof)
     if not proof.passed:
         why = "; ".join(proof.evidence) or "no evidence"
@@ -439,9 +448,12 @@ def put_back(site: Site, op: str, *, why: str, more: Mapping[str, Value] | None 
     Raises:
         RemovalFailed: Something could not be put back; it stays in quarantine.
     """
-    if site.journal.operation(op).state is not State.ROLLING_BACK:
-        _write_or_go_back(site, op, State.ROLLING_BACK, {"why": why, **(more or {})})
-    back = merge_back(site, op)
+    with span(SpanName.ROLLBACK, op=op) as here:
+        if site.journal.operation(op).state is not State.ROLLING_BACK:
+            _write_or_go_back(site, op, State.ROLLING_BACK, {"why": why, **(more or {})})
+        back = merge_back(site, op)
+        here.set(keys=back.restored, size=back.bytes)
+        measure(MetricName.ROLLBACKS, 1, kind=site.kind)
     outcome: dict[str, Value] = {
         "restored": back.restored,
         "newer": back.newer,

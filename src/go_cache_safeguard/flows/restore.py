@@ -36,6 +36,8 @@ from go_cache_safeguard.snapshot.merge import Choice, Merge, Step, plan_merge
 from go_cache_safeguard.snapshot.quarantine import open_quarantine
 from go_cache_safeguard.snapshot.restore import Admit, Written, look, refresh, require_room, write
 from go_cache_safeguard.snapshot.source import Source
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 from go_cache_safeguard.tree.owner import as_owner
 from go_cache_safeguard.tree.root import Root, open_directory, open_root
 
@@ -212,23 +214,31 @@ def restore(
         Interrupted: Somebody asked to stop; running it again goes on.
         RestoreProofFailed: And what was written was taken out again.
     """
-    with session.journal() as journal:
+    name = new_operation_id()
+    with span(SpanName.RESTORE, op=name, target=target, actor=session.actor) as here, session.journal() as journal:
         _make(target)
         with open_root(target) as root, _alone(session, root):
-            restored = _restore(session, journal, root, source, prover, fuzz=fuzz)
+            restored = _restore(session, journal, root, source, prover, name=name, fuzz=fuzz)
+        here.set(keys=len(restored.written.files))
         if restored.proof is not None and not restored.proof.passed:
             raise _took_back(session, journal, restored, wait_s)
         return restored
 
 
 def _restore(
-    session: Session, journal: "Journal", root: Root, source: Source, prover: Prover | None, *, fuzz: bool
+    session: Session,
+    journal: "Journal",
+    root: Root,
+    source: Source,
+    prover: Prover | None,
+    *,
+    name: str,
+    fuzz: bool,
 ) -> Restored:
     _refuse_others(root, source.manifest.kind)
     planned = _plan(session, root, source, fuzz=fuzz)
     chosen = [choice.entry for choice in planned.merge.of(Step.WRITE)]
     require_room(root, chosen)
-    name = new_operation_id()
     journal.note("restore-begun", {"restore": name, **planned.as_value()})
     began = time.monotonic_ns()
     try:

@@ -39,6 +39,9 @@ class Backend(Protocol):
     def put(self, name: str, data: bytes) -> None:
         """Keep a parcel."""
 
+    def tell(self, namespace: str, line: bytes) -> None:
+        """Keep what a build did, for whoever removes something here; of the newest builds only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -177,6 +180,24 @@ class SecondLevel:
             self._offers.clear()
             self._over = True
             self._changed.notify_all()
+
+    @property
+    def namespace(self) -> str:
+        """Which part of the place."""
+        return self._terms.namespace
+
+    @property
+    def wants_builds(self) -> bool:
+        """Whether a build that is over is to be told: it has asked, it may send, and the place answers."""
+        with self._lock:
+            return self._terms.upload and self.traffic.asked > 0 and not self._breaker.open
+
+    def tell(self, line: bytes) -> None:
+        """Leave behind what this build did. Tried once, each request within its limit; what goes wrong is in `trouble`."""
+        try:
+            self._connected().tell(self._terms.namespace, line)
+        except Exception as error:  # noqa: BLE001 - as below: whatever a client library raises, no build is worth less for it
+            self._failed(error)
 
     def _name(self, action: bytes) -> str:
         return f"{self._terms.namespace}/{action.hex()}"

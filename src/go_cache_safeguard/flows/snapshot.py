@@ -33,6 +33,8 @@ from go_cache_safeguard.snapshot.outfile import complete_or_absent
 from go_cache_safeguard.snapshot.pack import least_bytes, pack
 from go_cache_safeguard.snapshot.pax import MANIFEST, ArchiveBad
 from go_cache_safeguard.snapshot.signature import is_signed, make_keys, public_half, sign
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 from go_cache_safeguard.tree.owner import patience
 from go_cache_safeguard.tree.root import Root, open_root
 
@@ -201,7 +203,7 @@ def create(
     target = Path(os.path.realpath(output.parent)) / output.name
     private = None if key is None else private_key(session, key)
     skipped: list[Skipped] = []
-    with entered(subject) as root:
+    with span(SpanName.SNAPSHOT) as here, entered(subject) as root:
         _refuse_inside(root, target)
         session.progress.phase("listing the cache")
         found = list(subject.list(root, skipped=skipped.append))
@@ -229,6 +231,7 @@ def create(
                     out.beside(SIGNATURE, sign(private, packed.manifest.data))
         finally:
             session.progress.phase("")
+        here.set(keys=len(found), size=packed.size)
     created = Created(target, packed.size, packed.sha256, packed.manifest, private is not None)
     _note(session, subject, created)
     return created

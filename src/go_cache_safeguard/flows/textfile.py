@@ -1,7 +1,7 @@
 """The metrics of a machine without a server: a file for the textfile collector of node_exporter.
 
 Knows:     how such a file is replaced as a whole, so that nobody ever reads half of one.
-Called by: `flows.alerts`, after a command has written to the journal and while somebody follows it.
+Called by: `flows.alerts`, after a command has written to the journal and while somebody follows it; `flows.debt`, `flows.debt_rewrite`.
 Never:     fails what it is about; writes through a link, or into somebody else's file.
 Source:    node_exporter's README, "Textfile Collector": files end in `.prom`, are read at any time, and are to be moved into place.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _TURN_S = 2.0
 _READABLE = 0o644
-_MOST = 1 << 20
+_MOST = 8 << 20
 """bytes of an old content that are looked at."""
 
 
@@ -57,12 +57,13 @@ def write_textfile(path: Path, counting: Counting | None) -> None:
     replace_text(path, lambda _before: text)
 
 
-def replace_text(path: Path, text_after: Callable[[bytes], bytes]) -> None:
+def replace_text(path: Path, text_after: Callable[[bytes], bytes], *, mode: int = _READABLE) -> None:
     """Replace a file as a whole, while nobody else does.
 
     Args:
         path: In a directory that is there.
         text_after: Given the old content, or nothing, says the new one.
+        mode: The permissions that it gets.
 
     Raises:
         OSError: It cannot be written; the old one is as it was.
@@ -77,7 +78,7 @@ def replace_text(path: Path, text_after: Callable[[bytes], bytes]) -> None:
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid != os.geteuid():
                 raise OSError(f"{path.parent / name} is not a file of ours")
             os.ftruncate(file, 0)
-            os.fchmod(file, _READABLE)
+            os.fchmod(file, mode)
             os.write(file, text_after(_content(path.name, folder)))
             os.fsync(file)
         finally:

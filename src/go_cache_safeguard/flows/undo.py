@@ -17,6 +17,8 @@ from go_cache_safeguard.flows.remove import Interrupted, merge_back, tidy
 from go_cache_safeguard.flows.session import Session
 from go_cache_safeguard.flows.site import site_of
 from go_cache_safeguard.snapshot.receipt import PutBack
+from go_cache_safeguard.telemetry.names import SpanName
+from go_cache_safeguard.telemetry.span import span
 
 
 class RestoreFailed(Failure):
@@ -68,6 +70,7 @@ def undo(session: Session, op: str, prover: Prover | None) -> Undone:
         Interrupted: Somebody asked to stop; running it again goes on.
     """
     with (
+        span(SpanName.UNDO, op=op, actor=session.actor) as here,
         session.journal() as journal,
         site_of(session, journal, journal.operation(op)) as site,
         stoppable(session.progress.say),
@@ -76,6 +79,7 @@ def undo(session: Session, op: str, prover: Prover | None) -> Undone:
         began = time.monotonic_ns()
         back = merge_back(site, op)
         took_ms = (time.monotonic_ns() - began) // 10**6
+        here.set(keys=back.restored, size=back.bytes)
         if back.failed or back.stopped:
             journal.advance(op, State.UNKNOWN, {"undo_failed": [list(pair) for pair in back.failed[:20]]})
             raise _failed(op, back)

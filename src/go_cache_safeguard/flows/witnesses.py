@@ -273,7 +273,7 @@ class InGit:
                 capture_output=True,
                 check=False,
                 timeout=WAIT_S,
-                env=_GIT_ENVIRON | {"PATH": os.environ.get("PATH", os.defpath)},
+                env=GIT_ENVIRON | {"PATH": os.environ.get("PATH", os.defpath)},
                 user=owner.st_uid if root else None,
                 group=owner.st_gid if root else None,
                 extra_groups=[] if root else None,
@@ -285,7 +285,7 @@ class InGit:
         return done.stdout if not done.returncode else b""
 
 
-_GIT_ENVIRON = {
+GIT_ENVIRON = {
     "HOME": "/nonexistent",
     "LC_ALL": "C",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -295,6 +295,7 @@ _GIT_ENVIRON = {
     "GIT_COMMITTER_NAME": "go-cache-safeguard",
     "GIT_COMMITTER_EMAIL": "go-cache-safeguard@localhost",
 }
+"""For git commands of ours: nobody is asked, and no settings of the machine count."""
 
 
 @dataclass(frozen=True, slots=True)

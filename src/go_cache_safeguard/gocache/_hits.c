@@ -25,6 +25,9 @@ enum { ROOM = 1 << 17, ID = 32, ENTRY = 175, RECORD = 96, PLACES = 8, BUCKETS = 
 enum { NOT_SURE = 0, MISS = 1, HIT = 2 };
 static const int64_t BILLION = 1000000000, HOUR_NS = 3600 * (int64_t)1000000000;
 static const char BEGIN[] = "{\"ID\":", GET[] = ",\"Command\":\"get\",\"ActionID\":\"";
+static const unsigned char NONE = 0xff; /* in the two tables: no such letter */
+static unsigned char of_hex[256], of_letter[256];
+static uint32_t of_crc[256];
 static const char LETTERS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char HEX[] = "0123456789abcdef";
 static const char EMPTY[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -46,6 +49,22 @@ struct found {
     int64_t size, time_ns;
 };
 
+/* Worked out once, when the module is loaded: a lookup has 140 letters. */
+static void fill_tables(void)
+{
+    memset(of_hex, NONE, sizeof of_hex);
+    memset(of_letter, NONE, sizeof of_letter);
+    for (int at = 0; at < 16; at++)
+        of_hex[(unsigned char)HEX[at]] = (unsigned char)at;
+    for (int at = 0; at < 64; at++)
+        of_letter[(unsigned char)LETTERS[at]] = (unsigned char)at;
+    for (uint32_t at = 0; at < 256; at++) {
+        of_crc[at] = at;
+        for (int bit = 0; bit < 8; bit++)
+            of_crc[at] = of_crc[at] >> 1 ^ (of_crc[at] & 1 ? 0xedb88320 : 0);
+    }
+}
+
 static void to_hex(const unsigned char *bytes, char *hex)
 {
     for (int at = 0; at < ID; at++) {
@@ -56,11 +75,11 @@ static void to_hex(const unsigned char *bytes, char *hex)
 
 static int from_hex(const char *hex, unsigned char *bytes)
 {
-    for (int at = 0; at < 2 * ID; at++) {
-        const char *digit = hex[at] ? strchr(HEX, hex[at]) : NULL;
-        if (!digit)
+    for (int at = 0; at < ID; at++) {
+        unsigned char high = of_hex[(unsigned char)hex[2 * at]], low = of_hex[(unsigned char)hex[2 * at + 1]];
+        if (high == NONE || low == NONE)
             return 0;
-        bytes[at / 2] = (unsigned char)(at & 1 ? bytes[at / 2] | (digit - HEX) : (digit - HEX) << 4);
+        bytes[at] = (unsigned char)(high << 4 | low);
     }
     return 1;
 }
@@ -72,10 +91,10 @@ static int from_base64(const char *text, unsigned char *bytes)
     int held = 0, at = 0;
 
     for (int letter = 0; letter < 43; letter++) {
-        const char *value = text[letter] ? strchr(LETTERS, text[letter]) : NULL;
-        if (!value)
+        unsigned char value = of_letter[(unsigned char)text[letter]];
+        if (value == NONE)
             return 0;
-        bits = bits << 6 | (uint32_t)(value - LETTERS);
+        bits = bits << 6 | value;
         held += 6;
         if (held >= 8) {
             held -= 8;
@@ -176,11 +195,8 @@ static uint32_t crc32_of(const unsigned char *data, size_t size)
 {
     uint32_t sum = 0xffffffff;
 
-    while (size--) {
-        sum ^= *data++;
-        for (int bit = 0; bit < 8; bit++)
-            sum = sum >> 1 ^ (sum & 1 ? 0xedb88320 : 0);
-    }
+    while (size--)
+        sum = sum >> 8 ^ of_crc[(sum ^ *data++) & 0xff];
     return ~sum;
 }
 
@@ -396,5 +412,6 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__hits(void)
 {
+    fill_tables();
     return PyModuleDef_Init(&module);
 }

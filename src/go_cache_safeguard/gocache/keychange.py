@@ -68,15 +68,20 @@ def own_changes(changes: Sequence[Change], *, standard: bool = False) -> tuple[C
 
     Args:
         changes: What `differences` gives.
-        standard: The package is part of the toolchain, so its files change with that.
+        standard: The package is part of the toolchain, so its files change with that, and what they ask of a C compiler.
     """
     asked = [change for change in changes if change.part is not Part.IMPORT and not _is_tool_used(change)]
-    files = standard and any(change.part is Part.TOOLCHAIN for change in asked)
+    with_it = standard and any(change.part is Part.TOOLCHAIN for change in asked)
     return tuple(
         change
         for change in asked
-        if not any(_brings(other, change) for other in asked) and not (files and change.part is Part.FILE)
+        if not any(_brings(other, change) for other in asked) and not (with_it and _is_written_in_files(change))
     )
+
+
+def _is_written_in_files(change: Change) -> bool:
+    """Files, and flags for C that stand in them."""
+    return change.part is Part.FILE or (change.part is Part.ENVIRONMENT and change.name.startswith("CGO_"))
 
 
 def _is_tool_used(change: Change) -> bool:
@@ -139,7 +144,7 @@ def _same_kind(first: Change, other: Change) -> bool:
         case Part.ENVIRONMENT:
             return first.name == "CGO_ENABLED" and other.name.startswith("CGO_") and not other.is_edit
         case Part.VCS:
-            return first.name == "vcs.revision"
+            return first.name == "vcs.revision" or (first.name == "vcs.modified" and not other.name.startswith("vcs"))
         case _:
             return False
 
@@ -177,6 +182,8 @@ def describe(change: Change, package: str = "") -> str:
             return f"{name}: {'another value' if change.is_edit else _verb(change)}"
         case Part.PROFILE | Part.C_COMPILER | Part.BINARY:
             return f"{name} {_verb(change)}"
+        case Part.ENVIRONMENT if change.name == "CGO_ENABLED":
+            return f"{name}: {change.old or '0'} before, {change.new or '0'} now"  # a package that needs C has it only when it is 1
         case Part.IMPORT:
             return f"what it imports came out different: {change.name}"
         case _:

@@ -14,12 +14,14 @@ DOWNLOADS = "cache/download"
 SUFFIXES = (".ziphash", ".zip", ".mod", ".partial")
 """What stands for a module version beside others of the same module; the longer one of two that fit comes first."""
 
+INFO = ".info"
+"""Ending of the file that says that there is a version, and of when; by itself it stands for none, since it is written for a mere question."""
 ENTRY_NAME = re.compile(
     r"(?!cache/)(?:[a-z0-9~._!-]+/)*[a-z0-9~._!-]+@v[a-z0-9~._+!-]*"
-    r"|cache/download/(?:[a-z0-9~._!-]+/)+@v/v[a-z0-9~._+!-]*\.(?:zip|ziphash|mod)",
+    r"|cache/download/(?:[a-z0-9~._!-]+/)+@v/v[a-z0-9~._+!-]*\.(?:zip|ziphash|mod|info)",
     re.ASCII,
 )
-"""What may ever be taken out of a module cache: an extracted tree, a zip, its hash, a go.mod file."""
+"""What may ever be taken out of a module cache: an extracted tree, a zip, its hash, a go.mod file, and what says that there is such a version."""
 
 _ESCAPE = re.compile("[A-Z]")
 _UNESCAPE = re.compile("!([a-z])")
@@ -53,7 +55,7 @@ class Version:
         """A file of the download cache, relative to GOMODCACHE.
 
         Args:
-            suffix: One of `SUFFIXES`.
+            suffix: One of `SUFFIXES`, or `INFO`.
         """
         return f"{self.folder}/{self.file(suffix)}"
 
@@ -109,7 +111,8 @@ def version_of(name: str) -> Version | None:
     """Which version a file of the download cache, or a tree, belongs to; `name` is relative to GOMODCACHE."""
     folder, _, last = name.rpartition("/")
     if folder.startswith(f"{DOWNLOADS}/") and folder.endswith("/@v"):
-        return parse_download(folder[len(DOWNLOADS) + 1 : -3], last)
+        escaped = folder[len(DOWNLOADS) + 1 : -3]
+        return _parse(escaped, last.removesuffix(INFO)) if last.endswith(INFO) else parse_download(escaped, last)
     return parse_tree(name)
 
 

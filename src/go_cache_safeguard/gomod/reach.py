@@ -8,13 +8,15 @@ Never:     runs go: what go.sum names is more than one build needs, never less. 
 Source:    cmd/go/internal/modfetch/fetch.go `checkMod`, `checkGoMod`; with `-mod=readonly`, the default since go1.16, what go.sum does
            not name is an error (`missing go.sum entry`). A replacement is named under its own path. Toolchains are no dependency:
            cmd/go/internal/gover and toolchain/select.go, `golang.org/toolchain@v0.0.1-goX.Y.Z.GOOS-GOARCH`, since go1.21.
+           Without its `.info` `go mod download` fails offline for a version whose zip is there, and one that is left alone has
+           `go list -m` say that a version is there whose zip is not: so it goes with the last of its version (go1.21.13, go1.27.3).
 """
 
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from go_cache_safeguard.gomod.layout import Version
+from go_cache_safeguard.gomod.layout import INFO, Version
 from go_cache_safeguard.gomod.sumfile import SumFile
 
 TOOLCHAIN = "golang.org/toolchain"
@@ -82,3 +84,4 @@ def unneeded_names(version: Version, needs: Needs) -> Iterator[str]:
     yield version.download(".ziphash")
     if (version.path, version.version) not in needs.go_mods:
         yield version.download(".mod")
+        yield version.download(INFO)

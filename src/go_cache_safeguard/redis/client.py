@@ -113,6 +113,9 @@ class Link(Protocol):
     def now_ms(self) -> int:
         """The server's clock."""
 
+    def owner(self, key: bytes) -> "Link":
+        """The one connection of those behind this one over which a key is reached."""
+
     def slot_of(self, key: bytes) -> int:
         """Keys of one slot can go together."""
 
@@ -274,6 +277,10 @@ class Server:
         """What each node says of itself; here there is one."""
         text = self.ask("INFO")
         return [parse_info(text if isinstance(text, bytes) else str(text).encode())]
+
+    def owner(self, key: bytes) -> Self:  # noqa: ARG002 - a cluster needs it
+        """This one."""
+        return self
 
     def slot_of(self, key: bytes) -> int:
         """Keys of one slot can go together: all of them, unless the server is a node of a cluster."""

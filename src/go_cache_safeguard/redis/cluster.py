@@ -54,6 +54,10 @@ class Cluster:
         """The clock of the node that was named."""
         return self._seed.now_ms()
 
+    def owner(self, key: bytes) -> Server:
+        """The node that has it."""
+        return self._nodes[self._owners[self.slot_of(key)]]
+
     def slot_of(self, key: bytes) -> int:
         """0 to 16383."""
         return int(key_slot(key))
@@ -74,16 +78,16 @@ class Cluster:
 
     def look(self, keys: Sequence[bytes]) -> list[Looked]:
         """See `Server.look`."""
-        return self._spread(keys, self._of_key, lambda node, part: node.look(part))
+        return self._spread(keys, self.owner, lambda node, part: node.look(part))
 
     def watch(self, keys: Sequence[bytes], sink: Sink | None = None) -> list[Looked]:
         """See `Server.watch`; all keys are of one slot."""
-        self._watched = self._of_key(keys[0])
+        self._watched = self.owner(keys[0])
         return self._watched.watch(keys, sink)
 
     def bearable(self, key: bytes | None = None) -> int | None:
         """See `Server.bearable`; of the node of a key, or the least of all nodes."""
-        nodes = self._nodes.values() if key is None else (self._of_key(key),)
+        nodes = self._nodes.values() if key is None else (self.owner(key),)
         return min((most for node in nodes if (most := node.bearable()) is not None), default=None)
 
     def takes(self) -> int | None:
@@ -99,26 +103,23 @@ class Cluster:
 
     def remove(self, keys: Sequence[bytes]) -> int | None:
         """See `Server.remove`; all keys are those that `watch` looked at."""
-        return self._of_key(keys[0]).remove(keys)
+        return self.owner(keys[0]).remove(keys)
 
     def overwrite(self, one: Captured) -> Any:
         """See `Server.overwrite`."""
-        return self._of_key(one.key).overwrite(one)
+        return self.owner(one.key).overwrite(one)
 
     def restore(self, values: Sequence[Captured], *, replace: bool, pieces: Pieces | None = None) -> list[Any]:
         """See `Server.restore`."""
         return self._spread(
             values,
-            lambda one: self._of_key(one.key),
+            lambda one: self.owner(one.key),
             lambda node, part: node.restore(part, replace=replace, pieces=pieces),
         )
 
     def there(self, keys: Sequence[bytes]) -> list[bool]:
         """See `Server.there`."""
-        return self._spread(keys, self._of_key, lambda node, part: node.there(part))
-
-    def _of_key(self, key: bytes) -> Server:
-        return self._nodes[self._owners[self.slot_of(key)]]
+        return self._spread(keys, self.owner, lambda node, part: node.there(part))
 
     def _spread(
         self, things: Sequence[Any], owner: Callable[[Any], Server], ask: Callable[[Server, list[Any]], list[_T]]

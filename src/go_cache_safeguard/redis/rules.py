@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from go_cache_safeguard.core.pattern import Pattern, PatternError, parse_pattern
 from go_cache_safeguard.redis.commands import Class, Command, Treatment
 from go_cache_safeguard.redis.intent import Intent, KeyUse
-from go_cache_safeguard.redis.pattern import Pattern, PatternError, parse_pattern
 
 TREATMENTS: Mapping[Class, Treatment] = {
     Class.READ: Treatment.PASS,

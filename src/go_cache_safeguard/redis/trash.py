@@ -8,11 +8,13 @@ A frame is a kind (1 byte), the length of its body (4 bytes, big end first), the
 is the HEADER. A CALL frame holds the one call of a client that waits for a person, as it is to be sent. KEY frames of a batch are
 durable before its keys go; then REMOVED or STAYED tells what the server answered. KEY frames at the end without either are a batch of
 which nobody knows: the reply was lost, or we were killed. A value that is too large for memory stands in PIECE frames, one after the
-other; a BIG frame, later, is what a KEY frame is for others. Pieces that no BIG frame names belong to nothing.
+other; a BIG frame, later, is what a KEY frame is for others. Pieces that no BIG frame names belong to nothing. A BACK frame names
+keys that went and were put back: as if they had never gone.
 """
 
 import json
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
@@ -26,6 +28,7 @@ HEAD_SIZE = _HEAD.size
 _SUM = 32
 _KEY = struct.Struct(">IqI")
 _BIG = struct.Struct(">IqIQq32s")
+_BACK = struct.Struct(">II")
 
 
 class TrashError(ValueError):
@@ -42,6 +45,7 @@ class Frame(Enum):
     BIG = b"B"
     REMOVED = b"R"
     STAYED = b"S"
+    BACK = b"U"
 
 
 _KINDS = frozenset(frame.value for frame in Frame)
@@ -142,6 +146,9 @@ class Told:
             self.open = {}
         elif kind is Frame.STAYED:
             self.open = {}
+        elif kind is Frame.BACK:
+            for place in parse_back(body):
+                self.removed.pop(place, None)
 
 
 def frame_bytes(kind: Frame, body: bytes = b"") -> bytes:
@@ -212,6 +219,28 @@ def parse_key(body: bytes) -> Captured:
     if end > len(body):
         raise TrashError("a key that is too short")
     return Captured(db, expires_ms=expires_ms, key=body[_KEY.size : end], dump=body[end:])
+
+
+def back_body(places: Iterable[tuple[int, bytes]]) -> bytes:
+    """The body of a BACK frame: databases and keys."""
+    return b"".join(_BACK.pack(db, len(key)) + key for db, key in places)
+
+
+def parse_back(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Read the body of a BACK frame.
+
+    Raises:
+        TrashError: It is cut off.
+    """
+    at = 0
+    while at < len(body):
+        if at + _BACK.size > len(body):
+            raise TrashError("a list of keys that is cut off")
+        db, length = _BACK.unpack_from(body, at)
+        at += _BACK.size + length
+        if at > len(body):
+            raise TrashError("a list of keys that is cut off")
+        yield db, body[at - length : at]
 
 
 def one_frame(one: Captured) -> bytes:

@@ -21,10 +21,12 @@ from go_cache_safeguard.redis.trash import (
     Header,
     Told,
     TrashError,
+    back_body,
     frame_bytes,
     frame_rest,
     header_body,
     one_frame,
+    parse_back,
     parse_frame,
     parse_header,
     parse_one,
@@ -142,6 +144,11 @@ class TrashLog:
         """Write what became of the last batch. The next `keep` or `sync` makes it durable."""
         self._write(frame_bytes(kind))
 
+    def give_back(self, values: Sequence[Captured]) -> None:
+        """Write that these are on the server again, durable when this returns."""
+        self._write(frame_bytes(Frame.BACK, back_body((one.db, one.key) for one in values)))
+        self.sync()
+
     def remember(self, call: bytes) -> None:
         """Write the call that is to be done later, durable when this returns."""
         self._write(frame_bytes(Frame.CALL, call))
@@ -169,15 +176,18 @@ class TrashLog:
             told.add(kind, body)
         return told
 
-    def values(self) -> Iterator[Captured]:
+    def values(self, since: int = 0) -> Iterator[Captured]:
         """Every value that went or may have gone, one after the other; of two copies of a key the last.
+
+        Args:
+            since: Only those whose frames stand behind so many bytes, which is where a frame begins.
 
         Raises:
             TrashUnusable: Bytes were changed; raised after every value that stands before them.
         """
-        seen, damage = _Seen(), None
+        seen, damage = _Seen(since), None
         try:
-            for end, kind, body in self._frames():
+            for end, kind, body in self._frames(since):
                 seen.add(end, kind, body)
         except TrashUnusable as error:
             damage = error
@@ -335,11 +345,11 @@ class _Source:
 class _Seen:
     """What stands where, after reading a log once."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: int) -> None:
         self._gone: dict[tuple[int, bytes], int] = {}
         self._open: dict[tuple[int, bytes], int] = {}
         self._runs: list[tuple[int, int]] = []
-        self._end = 0
+        self._end = begin
 
     def add(self, end: int, kind: Frame, body: bytes) -> None:
         """One more frame, and where it ends."""
@@ -349,6 +359,9 @@ class _Seen:
         elif kind in {Frame.REMOVED, Frame.STAYED}:
             self._gone |= self._open if kind is Frame.REMOVED else {}
             self._open = {}
+        elif kind is Frame.BACK:
+            for place in parse_back(body):
+                self._gone.pop(place, None)
         if kind is not Frame.PIECE:
             joins = bool(self._runs) and self._runs[-1][1] == self._end
             begin = self._runs.pop()[0] if joins else self._end

@@ -1,7 +1,7 @@
-"""A file that is complete or absent, with small files beside it.
+"""A file that is complete or absent, with small files beside it; and a directory for such files, which is filled or absent.
 
 Knows:     how a file is written under the name of `<name>.partial` and gets its own name only when all of it is on the disk.
-Called by: `flows.snapshot`, `snapshot.pack`.
+Called by: `flows.snapshot`, `flows.ci_pack`, `flows.html_report`, `flows.collector`, `snapshot.pack`.
 Never:     overwrites a file that is complete, or takes over a `.partial` that somebody else writes or that is none of ours.
 Source:    renameat2(2) RENAME_NOREPLACE, fsync(2), flock(2): a dead process holds no lock.
 
@@ -192,6 +192,92 @@ def complete_or_absent(path: Path) -> Iterator[Outfile]:
             os.close(file.fd)
     finally:
         os.close(folder)
+
+
+def write_text(path: Path, text: str, *, what: str) -> None:
+    """Write a text file that is complete or absent.
+
+    Args:
+        path: Where; its directory exists.
+        text: All of it.
+        what: What it is, for messages.
+
+    Raises:
+        UsageFailure: It exists, or it cannot be written.
+    """
+    try:
+        with complete_or_absent(path) as out, os.fdopen(os.dup(out.fd), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageFailure(
+            f"{path} cannot be written: {error.strerror or error}",
+            not_done=f"no {what} was written",
+            hint="name a new file in a directory that you can write to, or `-` to have it printed",
+        ) from error
+
+
+class NewFolder:
+    """A directory that was just made, while it is filled.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._made: list[str] = []
+        path.mkdir(mode=0o755)
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file into it, durably.
+
+        Raises:
+            OSError: The disk is full, or whatever else it says.
+        """
+        fd = os.open(name, _NEW, 0o666, dir_fd=self._fd)
+        self._made.append(name)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def abandon(self) -> None:
+        """Leave nothing, unless somebody put something else into it, which may need what we wrote."""
+        with os.scandir(self._fd) as entries:
+            there = {entry.name for entry in entries}
+        if there <= set(self._made):
+            for name in self._made:
+                os.unlink(name, dir_fd=self._fd)
+            self.path.rmdir()
+
+    def close(self) -> None:
+        """Nothing more is written by us."""
+        os.close(self._fd)
+
+
+@contextmanager
+def filled_or_absent(path: Path) -> Iterator[NewFolder]:
+    """Make a directory: it is not there when the block raises before something complete was put into it.
+
+    Args:
+        path: Where; nothing is there.
+
+    Raises:
+        UsageFailure: It cannot be made.
+        OSError: The disk is full, or whatever else it says.
+    """
+    try:
+        folder = NewFolder(path)
+    except OSError as error:
+        raise UsageFailure(f"{path} cannot be made: {error.strerror}", not_done="nothing was written") from error
+    try:
+        yield folder
+    except BaseException:
+        folder.abandon()
+        raise
+    finally:
+        folder.close()
 
 
 def end_at(fd: int, size: int) -> None:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount
 
-from go_cache_safeguard.web import api, health, live, login, oidc, pages, slack, view
+from go_cache_safeguard.web import api, board, health, live, login, oidc, pages, sampling, slack, trace_page, view
 from go_cache_safeguard.web.fence import API, App, Fence
 from go_cache_safeguard.web.site import Site
 
@@ -34,8 +34,11 @@ def build(site: Site, lifespan: Callable[[Starlette], AbstractAsyncContextManage
         *login.routes(site),
         *oidc.routes(site),
         *health.routes(site),
+        *sampling.routes(site),
+        *board.routes(site),
     ]
     routes += slack.routes(site)
+    routes += trace_page.routes(site)
     routes.append(Mount(API, api.build(site)))
     inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _refused})
     return Fence(inner, site)

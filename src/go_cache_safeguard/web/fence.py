@@ -37,8 +37,8 @@ STREAMS = "/live"
 """What stays open as long as somebody looks."""
 UNSIGNED = 64 << 10
 """Bytes of a body of somebody who was not let in: a form for logging in is smaller."""
-PROBES = frozenset({"/healthz", "/readyz"})
-"""These may be asked by any name: who runs containers asks by address."""
+PROBES = frozenset({"/healthz", "/readyz", "/sampling"})
+"""These may be asked by any name: who runs containers asks by address, and so do SDKs that ask what to sample."""
 ENTRANCES = frozenset({"/login", "/oidc/start"})
 """Forms of who has no session yet, so that there is no secret to send back. Their Origin must be ours all the same."""
 API = "/api/v1"

@@ -27,9 +27,11 @@ from go_cache_safeguard.config.layer import ConfigBad
 from go_cache_safeguard.config.resolve import Config
 from go_cache_safeguard.core.errors import ExitCode, Failure
 from go_cache_safeguard.flows.hooks import announcer_of
+from go_cache_safeguard.flows.observing import finish, observe
 from go_cache_safeguard.flows.progress import Silent
 from go_cache_safeguard.flows.service_notice import notify
 from go_cache_safeguard.flows.session import Session, open_session
+from go_cache_safeguard.telemetry.span import prepare
 from go_cache_safeguard.web.app import build
 from go_cache_safeguard.web.fence import LOG, App
 from go_cache_safeguard.web.opening import Place, journal_of, open_site, parse_place
@@ -42,17 +44,26 @@ BACKLOG = 4096
 _HEAD_BYTES = 64 << 10
 _LOOK_S = 0.05
 _EXPIRE_S = 2.0
-_LOGS = {
+_LOGS: dict[str, object] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(message)s"},
+        "json": {"()": "go_cache_safeguard.telemetry.logs.JsonLines"},
+    },
     "loggers": {
         "_granian": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "go_cache_safeguard.web": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
 """No log of requests: an address and a path say who looked at what, and the journal tells what was done."""
+
+
+def logs_of(config: Config) -> dict[str, object]:
+    """How we log, for `logging.config.dictConfig`."""
+    form = config.choice("log.format")
+    stderr = {"class": "logging.StreamHandler", "formatter": form, "stream": "ext://sys.stderr"}
+    return {**_LOGS, "handlers": {"stderr": stderr}}
 
 
 class NotListening(Failure):
@@ -93,7 +104,7 @@ def run(session: Session, arguments: Mapping[str, str]) -> int:
         http1_settings=HTTP1Settings(
             header_read_timeout=config.seconds("serve.header_timeout") * 1000, max_buffer_size=_HEAD_BYTES
         ),
-        log_dictconfig=_LOGS,
+        log_dictconfig=logs_of(config),
         ssl_cert=Path(cert) if cert else None,
         ssl_key=Path(key) if key else None,
         respawn_failed_workers=True,
@@ -111,6 +122,8 @@ def run(session: Session, arguments: Mapping[str, str]) -> int:
 def load(arguments: Mapping[str, str]) -> App:
     """The application, in the process that answers."""
     session = open_session(arguments, progress=Silent())
+    observe(session)
+    prepare()
     site = open_site(session)
     return build(site, lifespan=lambda _: _alive(session, site))
 
@@ -212,6 +225,7 @@ async def _alive(session: Session, site: Site) -> AsyncIterator[None]:
         for one in announcers:
             await asyncio.to_thread(one.close)
         site.people.close()
+        await asyncio.to_thread(finish, session)
 
 
 async def _expire_due(site: Site) -> None:

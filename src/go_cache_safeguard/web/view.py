@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from go_cache_safeguard.core.duration import format_duration
 from go_cache_safeguard.core.size import format_size
-from go_cache_safeguard.web.site import may, site_of, visitor
+from go_cache_safeguard.web.site import may, site_of, tenant_of, visitor
 
 STATIC = Path(__file__).with_name("static")
 TEMPLATES = Path(__file__).with_name("templates")
@@ -133,8 +133,15 @@ def render(
         headers: More of them.
     """
     who = visitor(request)
-    now_s = int(site_of(request).now_s())
-    common = {"who": who, "csrf": who.csrf if who else "", "path": request.url.path, "now_s": now_s, "may": _mays(who)}
+    site = site_of(request)
+    common = {
+        "who": who,
+        "csrf": who.csrf if who else "",
+        "path": request.url.path,
+        "now_s": int(site.now_s()),
+        "may": _mays(who),
+        "board": bool(site.config.text("signals.board")) and not tenant_of(request),
+    }
     return HTMLResponse(_ENVIRONMENT.get_template(template).render({**common, **values}), status, headers)
 
 

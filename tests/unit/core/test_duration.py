@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from go_cache_safeguard.core.duration import format_duration, parse_duration
+from go_cache_safeguard.core.duration import format_duration, parse_duration, parse_milliseconds
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,13 @@ from go_cache_safeguard.core.duration import format_duration, parse_duration
 )
 def test_a_length_of_time_is_read_in_seconds(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
+
+
+def test_a_short_one_is_read_in_milliseconds() -> None:
+    assert [parse_milliseconds(text) for text in ("250ms", " 3000ms", "3s", "1h30m")] == [250, 3_000, 3_000, 5_400_000]
+    for text in ("ms", "1.5ms", "3", "\N{ARABIC-INDIC DIGIT ONE}ms"):
+        with pytest.raises(ValueError, match="is not a length of time"):
+            parse_milliseconds(text)
 
 
 @pytest.mark.parametrize(

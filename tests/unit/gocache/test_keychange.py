@@ -63,7 +63,7 @@ def changed(*swaps: tuple[str, str], base: tuple[str, ...] = _BASE) -> list[str]
             [("dir /m/a\n", "module m@\n"), ("", "trimpath\n")],
             ["flag -trimpath: not there before, true now"],
         ),
-        ([("", 'cgo "x"\n'), ("", 'CC=["gcc"] [] [] []\n')], ["environment CGO_ENABLED: not there before, 1 now"]),
+        ([("", 'cgo "x"\n'), ("", 'CC=["gcc"] [] [] []\n')], ["environment CGO_ENABLED: 0 before, 1 now"]),
         ([("dir /m/a\n", "dir /n/a\n")], ["directory: /m before, /n now"]),
         ([("", "pgofile X\n")], ["profile added"]),
         ([("", "unheard of\n")], ["other input unheard of: not there before, empty now"]),

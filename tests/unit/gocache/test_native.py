@@ -221,6 +221,17 @@ def test_marks_of_others_are_asked_before_anything_is_hashed(root: Path) -> None
     assert asked == [OUTPUT]
 
 
+def test_a_content_that_somebody_touches_while_it_is_hashed_is_a_miss_and_no_damage(root: Path) -> None:
+    path, _ = keep(Native(str(root)))
+
+    def touched(_output: bytes) -> None:
+        os.utime(path, ns=(5, 5))
+
+    native = Native(str(root), known=touched)
+    assert content_of(native) is None
+    assert (native.damaged, native.notes) == (0, [])
+
+
 def test_a_cache_whose_name_is_no_utf8_has_another_name_for_go(tmp_path: Path) -> None:
     root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     root.mkdir()

@@ -4,6 +4,7 @@ import pytest
 
 from go_cache_safeguard.gomod.layout import (
     ENTRY_NAME,
+    INFO,
     Version,
     escape,
     is_tree,
@@ -74,7 +75,7 @@ def test_trees_are_told_from_directories_on_the_way_to_them() -> None:
     assert not is_tree("odd@v1/inside")
 
 
-@pytest.mark.parametrize("name", [TOML.tree, *(TOML.download(suffix) for suffix in (".zip", ".ziphash", ".mod"))])
+@pytest.mark.parametrize("name", [TOML.tree, *(TOML.download(suffix) for suffix in (".zip", ".ziphash", ".mod", INFO))])
 def test_what_may_be_taken_belongs_to_a_version(name: str) -> None:
     assert ENTRY_NAME.fullmatch(name)
     assert version_of(name) == TOML
@@ -87,7 +88,6 @@ def test_what_may_be_taken_belongs_to_a_version(name: str) -> None:
         "cache/download/sumdb/example.org/latest",
         "cache/download/example.com/m/@v/list",
         "cache/download/example.com/m/@v/v1.0.0.lock",
-        "cache/download/example.com/m/@v/v1.0.0.info",
         "cache/vcs/0123",
         "example.com",
         "example.com/m@v1.0.0/m.go",

@@ -2,8 +2,8 @@
 
 import pytest
 
+from go_cache_safeguard.core.pattern import parse_glob
 from go_cache_safeguard.redis.keyspace import EVERYTHING, Region, common, region_of, region_of_glob, without
-from go_cache_safeguard.redis.pattern import parse_glob
 
 
 @pytest.mark.parametrize(

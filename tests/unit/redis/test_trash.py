@@ -14,11 +14,13 @@ from go_cache_safeguard.redis.trash import (
     Header,
     Told,
     TrashError,
+    back_body,
     frame_bytes,
     frame_rest,
     header_body,
     key_body,
     one_frame,
+    parse_back,
     parse_frame,
     parse_header,
     parse_key,
@@ -88,3 +90,15 @@ def test_frames_add_up_to_what_went_what_stayed_and_what_nobody_knows() -> None:
     told.add(Frame.KEY, key_body(Captured(1, b"c", -1, b"")))
     told.add(Frame.REMOVED, b"")
     assert told.removed == {(0, b"a"): True, (0, b"c"): True, (1, b"c"): False}
+
+
+def test_keys_that_were_put_back_are_as_if_they_had_never_gone() -> None:
+    places = [(0, b"a"), (3, b""), (1, b"\x00\xff")]
+    body = back_body(places)
+    assert list(parse_back(body)) == places
+    for cut in range(1, 9):  # within the first of them
+        with pytest.raises(TrashError):
+            list(parse_back(body[:cut]))
+    told = Told(removed={(0, b"a"): True, (0, b"b"): True})
+    told.add(Frame.BACK, back_body([(0, b"a"), (7, b"unknown")]))
+    assert told.removed == {(0, b"b"): True}

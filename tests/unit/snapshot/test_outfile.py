@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from go_cache_safeguard.core.errors import UsageFailure
-from go_cache_safeguard.snapshot.outfile import BeingWritten, complete_or_absent
+from go_cache_safeguard.snapshot.outfile import BeingWritten, complete_or_absent, filled_or_absent
 
 
 def names(folder: Path) -> list[str]:
@@ -122,3 +122,28 @@ def test_a_name_that_a_list_of_checksums_cannot_hold_is_refused(tmp_path: Path, 
 def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageFailure, match="cannot be entered"):
         write(tmp_path / "no" / "a.tar")
+
+
+@pytest.mark.parametrize("other", ["", "complete"])
+def test_a_directory_that_cannot_be_filled_goes_unless_something_else_is_in_it(tmp_path: Path, other: str) -> None:
+    def fail() -> None:
+        with filled_or_absent(tmp_path / "new") as folder:
+            folder.write("a", b"data")
+            if other:
+                (folder.path / other).write_bytes(b"somebody's")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == (
+        ["new", "new/a", "new/complete"] if other else []
+    )
+
+
+def test_a_directory_that_is_there_or_has_no_place_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none" / "new"):
+        with pytest.raises(UsageFailure, match="cannot be made"), filled_or_absent(path):
+            raise AssertionError
+    with filled_or_absent(tmp_path / "new") as folder:
+        folder.write("a", b"data")
+    assert (tmp_path / "new" / "a").read_bytes() == b"data"

@@ -32,7 +32,7 @@
   const shown = {
     bytes: size,
     count,
-    seconds: (value) => `${value.toFixed(value < 10 ? 2 : 0)} s`,
+    seconds: (value) => (value && value < 0.0995 ? `${Math.round(1000 * value)} ms` : `${value.toFixed(value < 10 ? 2 : 0)} s`),
     share: (value) => `${(100 * value).toFixed(1)} %`,
     paths: (value) => value.join("\n"),
     text: (value) => (value === null ? "" : String(value)),
@@ -283,18 +283,21 @@
       svg.append(line);
       return { from, to, line };
     });
-    const boxes = new Map();
+    const boxes = new Map(), words = new Map([[null, "A click or Enter lights up what a package needs, and what needs it."]]);
+    const said = make("p", { class: "soft", "aria-live": "polite" });
     let chosen = null;
     for (const node of nodes) {
       const [x, y] = place.get(node.id), label = node.label ?? node.id;
       const short = label.length > 28 ? `…${label.slice(-27)}` : label;
+      const told = [label, typeof node.bytes === "number" ? size(node.bytes) : "", node.note ?? ""].filter(Boolean);
       const group = make("g", { class: "node", tabindex: "0", role: "button", "aria-label": label },
         make("rect", { x, y, width: WIDE, height: HIGH, rx: 5 }), make("text", { x: x + 8, y: y + 19 }, short),
-        make("title", {}, [label, typeof node.bytes === "number" ? size(node.bytes) : "", node.note ?? ""].filter(Boolean).join("\n")));
+        make("title", {}, told.join("\n")));
       const choose = () => { chosen = chosen === node.id ? null : node.id; light(chosen); };
       group.addEventListener("click", choose);
       group.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(); } });
       boxes.set(node.id, group);
+      words.set(node.id, told.join("  ·  "));
       svg.append(group);
     }
     function reach(start, from, to) {
@@ -306,6 +309,7 @@
       return found;
     }
     function light(id) {
+      said.textContent = words.get(id);
       const near = id === null ? null : new Set([...reach(id, "from", "to"), ...reach(id, "to", "from")]);
       for (const [name, group] of boxes) {
         group.classList.toggle("faint", near !== null && !near.has(name));
@@ -317,7 +321,8 @@
         line.classList.toggle("faint", near !== null && !on);
       }
     }
-    const box = make("div", {}, make("div", { class: "graph" }, svg));
+    light(null);
+    const box = make("div", {}, make("div", { class: "graph" }, svg), said);
     if (value.nodes.length > nodes.length) {
       box.append(make("p", { class: "soft" }, `the first ${count(nodes.length)} of ${count(value.nodes.length)}`));
     }

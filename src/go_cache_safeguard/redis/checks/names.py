@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from go_cache_safeguard.core.check import Check
+from go_cache_safeguard.core.pattern import is_glob, is_whole_keyspace
 from go_cache_safeguard.core.verdict import Outcome, Verdict
 from go_cache_safeguard.redis.checks.tell import counted, name_of
-from go_cache_safeguard.redis.pattern import is_glob, is_whole_keyspace
 from go_cache_safeguard.redis.rules import Rules
 
 CHECK = Check(

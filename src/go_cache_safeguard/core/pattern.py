@@ -1,7 +1,7 @@
-"""Patterns of key names that can never take long.
+"""Patterns of names and values that can never take long.
 
 Knows:     Redis' own glob patterns, a regular language of regular expressions, and how both become one automaton.
-Called by: `redis.rules`, `redis.checks.names`.
+Called by: `redis.rules`, `redis.checks.names`, `telemetry.rules`, `telemetry.redact`.
 Never:     goes back: a key of n bytes takes n steps, whatever the pattern is. That is why `re` is not used: `(a+)+` and
            `.*.*.*` are fine here, and back references, look-around and lazy quantifiers are refused when the pattern is read.
 Source:    util.c `stringmatchlen` (Redis 6.2 to Valkey 9), with its ways: `[` is closed by the end of the pattern, `[]` matches

@@ -2,7 +2,7 @@
 
 import pytest
 
-from go_cache_safeguard.redis.pattern import (
+from go_cache_safeguard.core.pattern import (
     PatternError,
     is_glob,
     is_whole_keyspace,
