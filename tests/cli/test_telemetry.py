@@ -1,8 +1,9 @@
-"""Operations as a receiver of OTLP sees them: one trace over processes, and nothing that goes wrong there stops anything."""
+"""Operations as a receiver of OTLP sees them: one trace over processes, and nothing that goes wrong there stops anything; what nobody wants is not loaded."""
 
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -164,6 +165,34 @@ def test_a_decision_in_a_browser_or_over_the_api_is_part_of_the_trace_and_the_lo
     lines = [json.loads(line) for line in served.log.read_text().splitlines()]
     assert lines[0]["message"] == f"serving at 127.0.0.1:{served.port}"
     assert {"time", "level", "source", "message"} <= set.intersection(*(set(line) for line in lines))
+
+
+ON = {"GO_CACHE_SAFEGUARD_TELEMETRY_ENDPOINT": "http://127.0.0.1:9"}
+
+
+def loaded(guard: Safeguard, *arguments: str) -> set[str]:
+    """Modules that a command loads."""
+    command = [sys.executable, "-X", "importtime", "-m", "go_cache_safeguard", *arguments]
+    done = subprocess.run(
+        command, env=guard.environ, cwd=guard.cache.module, capture_output=True, text=True, check=True, timeout=120
+    )
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def of_telemetry(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.startswith("opentelemetry") or name.endswith("telemetry.otel")}
+
+
+def test_what_nobody_wants_is_not_loaded_and_what_only_looks_never_loads_it(
+    newest_cache: GoCache, tmp_path: Path
+) -> None:
+    held = {"GO_CACHE_SAFEGUARD_POLICY_HOLD_SHARE": "100%"}
+    off, on = (Safeguard(newest_cache, tmp_path / "state", {**held, **more}) for more in ({}, ON))
+    assert of_telemetry(loaded(off, "--help")) == set()
+    assert of_telemetry(loaded(on, "status")) == set()
+    assert of_telemetry(loaded(off, "clean", *QUICK)) == set()
+    (plan,) = (tmp_path / "state" / "plans").iterdir()
+    assert of_telemetry(loaded(on, "undo", plan.stem, "--proof", "none"))  # so this test would see it
 
 
 pytestmark = pytest.mark.real
