@@ -1,6 +1,7 @@
 """What operations tell of themselves, with the real SDK inside of a test: ways back, crashes, servers, approvals of others."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -132,14 +133,19 @@ def test_a_held_call_of_a_client_is_decided_and_done_in_one_trace_and_what_passe
 
 @pytest.mark.parametrize("status", [0, 500])
 def test_a_receiver_that_is_away_or_fails_is_told_of_once_at_the_end(
-    status: int, capfd: pytest.CaptureFixture[str]
+    status: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
     with hooked(status or 200) as server:
         port = server.port if status else 9
         spans.record_with(lambda: Tracing(Setup(f"http://127.0.0.1:{port}", finish_s=1)))
         with spans.span(SpanName.OPERATION, op="op_1"):
             pass
         assert spans.finish().startswith("telemetry was not delivered")
+    for thread in threading.enumerate():
+        if thread.name == "telemetry-end":
+            thread.join(60)  # a command ends meanwhile; here other tests go on, and throw dice of their own
+            assert not thread.is_alive()
     assert capfd.readouterr() == ("", "")
 
 
